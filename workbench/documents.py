@@ -1,0 +1,62 @@
+"""YAML documents that people write, validated strictly, with errors that point at the place."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from workbench.errors import InputError
+
+__all__ = ["Strict", "explain", "read_document"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A model that refuses keys it does not know and does not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def explain(error: ValidationError, limit: int = 3) -> str:
+    """The first few complaints of pydantic as ``place: what is wrong``, in one line."""
+    wording = {"Extra inputs are not permitted": "unknown key", "Field required": "missing"}
+    complaints = []
+    for item in error.errors()[:limit]:
+        place = ".".join(str(part) for part in item["loc"] if "[" not in str(part))
+        text = item["msg"].removeprefix("Value error, ")
+        found = item.get("input")
+        shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) else ""
+        complaints.append(f"{place + ': ' if place else ''}{wording.get(text, text)}{shown}")
+    more = error.error_count() - limit
+    return "; ".join(complaints) + (f"; and {more} more" if more > 0 else "")
+
+
+def read_document(path: Path, model: type[Model], *, what: str, error: type[InputError]) -> Model:
+    """Read and validate one YAML file; ``what`` names its kind in messages.
+
+    Raises ``error`` when the file is missing, unreadable, not YAML, or not a valid ``model``.
+    """
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{what} {str(path)!r} does not exist") from None
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"{what} {str(path)!r} cannot be read: {cause}") from cause
+    except yaml.YAMLError as cause:
+        raise error(f"{what} {path.name!r} is not valid YAML: {_yaml_place(cause)}") from cause
+    if not isinstance(content, dict):
+        needed = ", ".join(name for name, field in model.model_fields.items() if field.is_required())
+        raise error(f"{what} {path.name!r} is not a mapping of keys to values; expected the keys {needed}")
+    try:
+        return model.model_validate(content)
+    except ValidationError as cause:
+        raise error(f"{what} {path.name!r}: {explain(cause)}") from cause
+
+
+def _yaml_place(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{error.problem or 'error'} at line {mark.line + 1}, column {mark.column + 1}"
+    return str(error).splitlines()[0]

@@ -1,0 +1,198 @@
+"""Datasets and label sets: immutable, named by their digest, checked when opened.
+
+A name such as ``demo`` is a pointer that moves; a digest never does. Wherever a dataset is asked for, its name, its
+digest, or the first 6 or more digits of the digest will do.
+"""
+
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import duckdb
+import pandas as pd
+
+from workbench.errors import InputError, IntegrityError, NotFoundError, nearest
+from workbench.events.formats.reading import text
+from workbench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
+from workbench.workspace import Workspace, find_workspace
+
+__all__ = ["FORMAT_VERSION", "Dataset", "LabelSet", "dataset", "list_datasets", "name_dataset", "open_dataset"]
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """A folder with Parquet files and a manifest, named by the digest of the manifest's ``identity``."""
+
+    KIND: ClassVar[str]
+    TABLE: ClassVar[str]
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read the manifest and check it against the folder's name and the files' sizes.
+
+        Raises ``IntegrityError`` if they disagree, ``NotFoundError`` if there is no manifest.
+        """
+        try:
+            manifest = json.loads((path / "manifest.json").read_bytes())
+        except FileNotFoundError:
+            raise NotFoundError(f"{cls.KIND} {path.name[:12]} has no manifest") from None
+        except ValueError as error:
+            raise IntegrityError(f"the manifest of {cls.KIND} {path.name[:12]} is not valid JSON") from error
+        if manifest.get("format_version") != FORMAT_VERSION or manifest.get("kind") != cls.KIND:
+            raise IntegrityError(f"{path.name[:12]} is not a {cls.KIND} of a format this version reads")
+        if not sha256_bytes(canonical_json(manifest["identity"])) == manifest["digest"] == path.name:
+            raise IntegrityError(f"the manifest of {cls.KIND} {path.name[:12]} does not match its digest: it was changed")
+        snapshot = cls(path, manifest)
+        for file in manifest["files"]:
+            stored = path / file["path"]
+            if not stored.is_file() or stored.stat().st_size != file["size"]:
+                raise IntegrityError(f"{file['path']} of {cls.KIND} {snapshot.digest[:12]} is missing or cut short")
+        return snapshot
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, 64 hex digits."""
+        return str(self.manifest["digest"])
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the digest covers."""
+        identity: dict[str, Any] = self.manifest["identity"]
+        return identity
+
+    @property
+    def rows(self) -> int:
+        return int(self.identity["rows"])
+
+    @property
+    def sql(self) -> str:
+        """The relation, for use in a FROM clause; ``seq`` is the row's place, from 0."""
+        parquet = text(str(self.path / f"{self.TABLE}.parquet"))
+        return f"(SELECT * RENAME (file_row_number AS seq) FROM read_parquet({parquet}, file_row_number=true))"
+
+    def verify(self) -> None:
+        """Recompute every digest from the stored bytes. Raises ``IntegrityError`` naming what changed."""
+        from workbench.events.snapshot import connect, content_sha256
+
+        for file in self.manifest["files"]:
+            if sha256_file(self.path / file["path"]) != file["sha256"]:
+                raise IntegrityError(f"{file['path']} of {self.KIND} {self.digest[:12]} was changed after it was written")
+        with tempfile.TemporaryDirectory(prefix="workbench-") as scratch:
+            parquet = f"SELECT * FROM read_parquet({text(str(self.path / f'{self.TABLE}.parquet'))})"
+            with connect(Path(scratch)) as connection:
+                found = content_sha256(connection, parquet, Path(scratch))
+        if found != self.identity[f"{self.TABLE}_sha256"]:
+            raise IntegrityError(f"the rows of {self.KIND} {self.digest[:12]} do not match its digest")
+
+    def frame(self) -> pd.DataFrame:
+        """All rows as a DataFrame, in order."""
+        with duckdb.connect() as connection:
+            return connection.execute(f"SELECT * EXCLUDE (seq) FROM {self.sql} ORDER BY seq").df()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.digest[:12]}, {self.rows:,} rows)"
+
+
+@dataclass(frozen=True, repr=False)
+class LabelSet(_Snapshot):
+    """What people said of a dataset's events. Columns: ``schema.LABEL_COLUMNS``."""
+
+    KIND = "label set"
+    TABLE = "labels"
+
+
+@dataclass(frozen=True, repr=False)
+class Dataset(_Snapshot):
+    """Events. Columns: ``schema.EVENT_COLUMNS``; rows in time order."""
+
+    KIND = "dataset"
+    TABLE = "events"
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.path.parents[2])
+
+    def labels(self, digest: str | None = None) -> LabelSet:
+        """The label set with this digest, or the only one there is for this dataset.
+
+        Raises ``NotFoundError`` if there is none, ``InputError`` if there are several and none was named.
+        """
+        if digest is not None:
+            return LabelSet.open(self.workspace.labels / digest)
+        found = self.label_sets()
+        if not found:
+            raise NotFoundError(f"dataset {self.digest[:12]} has no labels")
+        if len(found) > 1:
+            listed = ", ".join(labels.digest[:12] for labels in found)
+            raise InputError(f"dataset {self.digest[:12]} has several label sets ({listed}): name one")
+        return found[0]
+
+    def label_sets(self) -> list[LabelSet]:
+        """All label sets of this dataset, by digest."""
+        sets = [LabelSet.open(path) for path in _snapshots(self.workspace.labels)]
+        return [labels for labels in sets if labels.identity["dataset"] == self.digest]
+
+
+def _snapshots(home: Path) -> list[Path]:
+    if not home.is_dir():
+        return []
+    return sorted(path for path in home.iterdir() if re.fullmatch("[0-9a-f]{64}", path.name))
+
+
+def name_dataset(workspace: Workspace, name: str, dataset: Dataset) -> None:
+    """Let ``name`` point to ``dataset`` from now on."""
+    check_name(name)
+    workspace.names.mkdir(parents=True, exist_ok=True)
+    write_atomic(workspace.names / name, f"{dataset.digest}\n".encode())
+
+
+def check_name(name: str) -> None:
+    """Raise ``InputError`` unless ``name`` can be told from a digest and is safe as a file name."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name) or re.fullmatch("[0-9a-f]{6,}", name):
+        raise InputError(
+            f"{name!r} cannot name a dataset: use a letter and then letters, digits, '-' or '_', at most 64, "
+            "and not only hexadecimal digits"
+        )
+
+
+def list_datasets(workspace: Workspace) -> dict[str, list[str]]:
+    """Digests of all datasets, each with the names that point to it."""
+    digests: dict[str, list[str]] = {path.name: [] for path in _snapshots(workspace.datasets)}
+    for name in sorted(workspace.names.iterdir()) if workspace.names.is_dir() else []:
+        digests.setdefault(name.read_text().strip(), []).append(name.name)
+    return digests
+
+
+def open_dataset(workspace: Workspace, reference: str) -> Dataset:
+    """The dataset with this name, digest, or first digits of a digest (6 or more).
+
+    Raises ``NotFoundError``, ``InputError`` if the digits fit several, ``IntegrityError`` if it was changed.
+    """
+    reference = reference.removeprefix("sha256:")
+    known = list_datasets(workspace)
+    matches = [digest for digest, names in known.items() if reference in names]
+    if not matches and re.fullmatch("[0-9a-f]{6,64}", reference):
+        matches = [digest for digest in known if digest.startswith(reference)]
+    if not matches:
+        names = [name for names in known.values() for name in names]
+        hint = nearest(reference, names) if names else "; there is none yet: see `workbench events --help`"
+        raise NotFoundError(f"no dataset {reference!r}{hint}")
+    if len(matches) > 1:
+        raise InputError(f"{reference!r} fits {len(matches)} datasets: give more digits")
+    return Dataset.open(workspace.datasets / matches[0])
+
+
+def dataset(reference: str) -> Dataset:
+    """The dataset with this name or digest in the current workspace: what notebooks call.
+
+    Raises as ``open_dataset`` and ``find_workspace`` do.
+    """
+    return open_dataset(find_workspace(), reference)

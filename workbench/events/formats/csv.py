@@ -1,0 +1,50 @@
+"""Delimited text with a header, or with names given by the mapping."""
+
+import csv as stdlib_csv
+import io
+
+import duckdb
+
+from workbench.errors import InputError
+from workbench.events.formats.reading import IngestOptions, Source, load_csv
+from workbench.events.formats.table import column_reader, map_rows, mapping_for
+from workbench.events.mapping import CsvDialect
+
+__all__ = ["looks_like", "select"]
+
+
+def looks_like(head: str, name: str) -> bool:
+    first = head.split("\n", 1)[0]
+    return name.removesuffix(".gz").endswith((".csv", ".tsv")) or any(first.count(mark) >= 2 for mark in ",;\t")
+
+
+def _header(source: Source, dialect: CsvDialect) -> tuple[list[str], int]:
+    """Column names, and the number of lines before the data."""
+    if dialect.names is not None:
+        return dialect.names, dialect.skip
+    reader = stdlib_csv.reader(
+        io.StringIO(source.head.removeprefix("\ufeff")),
+        delimiter=dialect.delimiter,
+        **({"quotechar": dialect.quote} if dialect.quote else {"quoting": stdlib_csv.QUOTE_NONE}),  # type: ignore[arg-type]
+    )
+    for _ in range(dialect.skip):
+        next(reader, None)
+    names = next(reader, [])
+    if len(set(names)) != len(names) or not all(names):
+        raise InputError(
+            f"{source.name}: the header has empty or repeated column names; give them in the mapping (csv.names)"
+        )
+    return names, dialect.skip + 1
+
+
+def select(connection: duckdb.DuckDBPyConnection, source: Source, options: IngestOptions) -> str:
+    dialect = options.mapping.csv if options.mapping is not None else CsvDialect()
+    if options.mapping is None and source.head.split("\n", 1)[0].count("\t") >= 2:
+        dialect = CsvDialect(delimiter="\t")
+    names, skip = _header(source, dialect)
+    mapping = mapping_for(options, "csv", names, source.name)
+    encoding = dialect.encoding if dialect.encoding != "utf-8" else options.encoding
+    load_csv(
+        connection, source, names, skip=skip, delimiter=dialect.delimiter, quote=dialect.quote, encoding=encoding
+    )
+    return map_rows("numbered", mapping, options, column_reader)

@@ -1,0 +1,56 @@
+"""JSON lines: one object a line, through a mapping. A column may be a path such as ``$.actor.name``."""
+
+import json
+
+import duckdb
+
+from workbench.events.formats.reading import IngestOptions, Source, load_lines, text
+from workbench.events.formats.table import check_columns, map_rows, mapping_for
+
+__all__ = ["looks_like", "select"]
+
+
+def _first_keys(head: str) -> list[str]:
+    for line in head.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            return list(record)
+    return []
+
+
+def looks_like(head: str, name: str) -> bool:  # noqa: ARG001
+    return head.lstrip().startswith("{") and bool(_first_keys(head))
+
+
+def select(connection: duckdb.DuckDBPyConnection, source: Source, options: IngestOptions) -> str:
+    load_lines(connection, source, options.encoding)
+    valid = "numbered WHERE line IS NOT NULL AND json_valid(line) AND json_type(line) = 'OBJECT'"
+    if options.mapping is None:
+        present = _first_keys(source.head)
+    else:
+        present = [
+            str(row[0])
+            for row in connection.execute(f"SELECT DISTINCT unnest(json_keys(line)) FROM (FROM {valid} LIMIT 10000)").fetchall()
+        ]
+        present += [column for column in options.mapping.used_columns() if column.startswith("$")]
+    mapping = mapping_for(options, "jsonl", present, source.name)
+    check_columns(mapping, present, source.name)
+    used = mapping.used_columns()
+    paths = ", ".join(text(column if column.startswith("$") else f'$."{column}"') for column in used)
+    place = {column: index + 1 for index, column in enumerate(used)}
+    rows = map_rows(
+        f"(SELECT record, line, json_extract_string(line, [{paths}]) AS cells FROM {valid})",
+        mapping,
+        options,
+        lambda column: f"cells[{place[column]}]",
+        raw="line",
+    )
+    connection.execute(
+        """INSERT INTO misread (record, raw, reason)
+        SELECT record, line, CASE WHEN json_valid(line) THEN 'not a JSON object' ELSE 'not valid JSON' END
+        FROM numbered WHERE line IS NOT NULL AND NOT (json_valid(line) AND coalesce(json_type(line) = 'OBJECT', false))"""
+    )
+    return rows

@@ -1,0 +1,130 @@
+"""A mapping says which column of a table means what: the YAML file behind ``events ingest --map``.
+
+    format: csv
+    columns:
+      user: editor
+      timestamp: {column: edittime}
+      action: {constant: edit}
+      ip: {column: editor, matching: '^[0-9.]+$'}
+      outcome: {column: status, values: {up: success, down: failure}}
+    attributes: [articleid]
+    label:
+      column: class
+      meaning: {vandalism: violation, regular: compliant, dunno: null}
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from workbench.documents import Strict, read_document
+from workbench.errors import MappingError
+
+__all__ = ["CsvDialect", "FieldSource", "LabelField", "Mapping", "TimeField", "load_mapping"]
+
+
+class FieldSource(Strict):
+    """Where one field comes from: a column, or the same constant in every row."""
+
+    column: str | None = Field(None, description="Name of the source column")
+    constant: str | None = Field(None, description="The same text in every row")
+    matching: str | None = Field(None, description="Regular expression (RE2); a value that does not match is absent")
+    extract: str | None = Field(None, description="Regular expression (RE2); its first group becomes the value")
+    values: dict[str, str] | None = Field(None, description="Translation of values; one not listed stays as it is")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "FieldSource":
+        if (self.column is None) == (self.constant is None):
+            raise ValueError("give either 'column' or 'constant'")
+        return self
+
+
+class TimeField(Strict):
+    """When it happened. A stamp without an offset needs ``timezone`` (an IANA name, or +HH:MM)."""
+
+    column: str
+    format: str = Field("iso", description="'iso', 'epoch_s', 'epoch_ms', 'epoch_us', or a strptime pattern")
+    timezone: str | None = Field(None, description="Zone of stamps that carry no offset")
+
+
+class LabelField(Strict):
+    """What someone later said of the event, and what their words mean here."""
+
+    column: str
+    meaning: dict[str, Literal["violation", "compliant"] | None] = Field(
+        description="Source value to label; null means no label"
+    )
+    labelled_at: TimeField | str | None = Field(
+        None, description="Column, or one ISO stamp with offset for all; without it, known when it happened"
+    )
+    labelled_by: str = Field("source", description="Who said so, the same for all rows")
+    reason: str | None = Field(None, description="Name of the column that holds the reason")
+
+
+class CsvDialect(Strict):
+    """How a CSV file is written, where it differs from the usual comma and double quote."""
+
+    delimiter: str = Field(",", min_length=1, max_length=4)
+    quote: str = Field('"', max_length=1)
+    skip: int = Field(0, ge=0, description="Lines before the header (or before the data, where names are given)")
+    names: list[str] | None = Field(None, description="Column names; then the first line after 'skip' is data")
+    encoding: str = "utf-8"
+
+
+def _short_field(value: Any) -> Any:
+    return {"column": value} if isinstance(value, str) else value
+
+
+_AnyField = Annotated[FieldSource, BeforeValidator(_short_field)]
+
+
+class Columns(Strict):
+    """The event fields. Only ``timestamp``, ``user`` and ``action`` must be given."""
+
+    timestamp: Annotated[TimeField, BeforeValidator(_short_field)]
+    user: _AnyField
+    action: _AnyField
+    event_id: _AnyField | None = None
+    source: _AnyField | None = None
+    ip: _AnyField | None = None
+    resource: _AnyField | None = None
+    outcome: _AnyField | None = None
+
+
+class Mapping(Strict):
+    """A whole mapping file."""
+
+    format: Literal["csv", "parquet", "jsonl"]
+    csv: CsvDialect = CsvDialect()
+    columns: Columns
+    attributes: list[str] = Field(default_factory=list, description="Columns to keep as they are")
+    label: LabelField | None = None
+
+    def used_columns(self) -> list[str]:
+        """Every source column this mapping reads, in first-use order."""
+        fields = [getattr(self.columns, name) for name in type(self.columns).model_fields]
+        used = [field.column for field in fields if field is not None and field.column is not None]
+        used += self.attributes
+        if self.label is not None:
+            used.append(self.label.column)
+            if isinstance(self.label.labelled_at, TimeField):
+                used.append(self.label.labelled_at.column)
+            if self.label.reason is not None:
+                used.append(self.label.reason)
+        return list(dict.fromkeys(used))
+
+    @classmethod
+    def identity(cls, kind: Literal["csv", "parquet", "jsonl"], present: list[str]) -> "Mapping":
+        """The mapping for a table whose columns already bear the names of event fields."""
+        optional = [name for name in ("event_id", "source", "ip", "resource", "outcome") if name in present]
+        return cls(
+            format=kind,
+            columns=Columns.model_validate({name: name for name in ("timestamp", "user", "action", *optional)}),
+            attributes=[],
+        )
+
+
+def load_mapping(path: Path) -> Mapping:
+    """Read a mapping file. Raises ``MappingError`` naming the place and what is wrong there."""
+    return read_document(path, Mapping, what="mapping file", error=MappingError)

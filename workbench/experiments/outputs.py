@@ -1,0 +1,97 @@
+"""Reading an executed notebook: what it recorded, and its canonical digest."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from nbformat import NotebookNode
+
+from workbench.experiments.recording import FIGURE_MIME, TABLE_MIME, VALUE_MIME
+from workbench.files import sha256_bytes
+
+__all__ = ["Recorded", "canonical_sha256", "code_cells", "collect", "headings"]
+
+_ADDRESS: Final = re.compile(r"0x[0-9a-f]{6,16}")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a run recorded, each with the index of its cell. ``repeated`` names values recorded more than once."""
+
+    values: list[dict[str, Any]] = field(default_factory=list)
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+
+    def by_name(self) -> dict[str, dict[str, Any]]:
+        return {value["name"]: value for value in self.values}
+
+
+def code_cells(notebook: NotebookNode) -> list[int]:
+    """Indexes of the cells that will be executed."""
+    return [
+        index
+        for index, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and cell.source.strip() and "skip-execution" not in cell.metadata.get("tags", [])
+    ]
+
+
+def headings(notebook: NotebookNode) -> list[str]:
+    """For each cell, the last markdown heading at or above it ('' before the first)."""
+    current, found = "", []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            titles = re.findall(r"^#{1,6}\s+(.+?)\s*#*$", cell.source, flags=re.MULTILINE)
+            current = titles[-1] if titles else current
+        found.append(current)
+    return found
+
+
+def _outputs(notebook: NotebookNode, mime: str) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+    for index, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if mime in data:
+                payload = data[mime]
+                yield index, (json.loads(payload) if isinstance(payload, str) else dict(payload)), data
+
+
+def collect(notebook: NotebookNode) -> Recorded:
+    """Gather values, figures and tables in cell order."""
+    values = [{**payload, "cell": index} for index, payload, _ in _outputs(notebook, VALUE_MIME)]
+    figures = [
+        {**payload, "cell": index, "sha256": sha256_bytes(data.get("image/svg+xml", "").encode())}
+        for index, payload, data in _outputs(notebook, FIGURE_MIME)
+    ]
+    tables = [{**payload, "cell": index} for index, payload, _ in _outputs(notebook, TABLE_MIME)]
+    names = [item["name"] for item in (*values, *figures, *tables)]
+    return Recorded(values, figures, tables, sorted({name for name in names if names.count(name) > 1}))
+
+
+def canonical_sha256(notebook: NotebookNode) -> str:
+    """Digest of what the notebook says: sources and outputs, without anything that varies between equal runs.
+
+    Left out: metadata, ids, execution counts, standard error (progress bars), widget views; memory addresses are
+    blanked and split streams joined.
+    """
+    cells = []
+    for cell in notebook.cells:
+        outputs: list[Any] = []
+        for output in cell.get("outputs", []):
+            kind = output["output_type"]
+            if kind == "stream":
+                if output["name"] != "stdout":
+                    continue
+                if outputs and outputs[-1][0] == "stdout":
+                    outputs[-1][1] += output["text"]
+                else:
+                    outputs.append(["stdout", output["text"]])
+            elif kind == "error":
+                outputs.append(["error", output["ename"], output["evalue"]])
+            elif not any("widget-view" in mime for mime in output["data"]):
+                outputs.append(["data", dict(sorted(output["data"].items()))])
+        cells.append([cell.cell_type, cell.source, outputs])
+    text = json.dumps(cells, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return sha256_bytes(_ADDRESS.sub("0x", text).encode())

@@ -1,0 +1,190 @@
+"""An experiment's YAML file: notebook, parameters, grid, seeds, inputs, claims. Validated before anything runs."""
+
+import ast
+import itertools
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import nbformat
+import papermill
+from papermill.iorw import load_notebook_node
+from pydantic import BeforeValidator, Field, model_validator
+
+from workbench.documents import Strict, read_document
+from workbench.errors import SpecError, nearest
+from workbench.experiments.claims import Claim
+from workbench.workspace import Workspace
+
+__all__ = ["Experiment", "Input", "Parameter", "load_experiment", "load_notebook"]
+
+Scalar = bool | int | float | str
+_TYPES: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
+
+
+class Parameter(Strict):
+    """A typed parameter with its default. ``folds: 5`` is short for ``folds: {type: int, default: 5}``."""
+
+    type: Literal["int", "float", "str", "bool"]
+    default: Scalar
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: list[Scalar] | None = None
+    help: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if isinstance(value, bool | int | float | str):
+            return {"type": type(value).__name__, "default": value}
+        return value
+
+    @model_validator(mode="after")
+    def _default_fits(self) -> "Parameter":
+        self.check("default", self.default)
+        return self
+
+    def check(self, name: str, value: Scalar) -> Scalar:
+        """``value`` in this parameter's type; an int will do for a float, nothing else is converted.
+
+        Raises ``ValueError`` naming the parameter, what was expected and what was found.
+        """
+        if self.type == "float" and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not _TYPES[self.type]:
+            raise ValueError(f"{name!r} expects {self.type}, found {type(value).__name__} {value!r}")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if self.minimum is not None and value < self.minimum:
+                raise ValueError(f"{name!r} is {value}: expected at least {self.minimum:g}")
+            if self.maximum is not None and value > self.maximum:
+                raise ValueError(f"{name!r} is {value}: expected at most {self.maximum:g}")
+        if self.choices is not None and value not in self.choices:
+            raise ValueError(f"{name!r} is {value!r}: expected one of {', '.join(map(str, self.choices))}")
+        return value
+
+    def read(self, name: str, text: str) -> Scalar:
+        """A value typed on the command line. Raises ``ValueError`` as ``check`` does."""
+        if self.type == "str":
+            return self.check(name, text)
+        if self.type == "bool":
+            if text.lower() not in ("true", "false"):
+                raise ValueError(f"{name!r} expects true or false, found {text!r}")
+            return text.lower() == "true"
+        try:
+            value = ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError):
+            value = text
+        return self.check(name, value)
+
+
+class Input(Strict):
+    """A dataset, by name or digest, and its label set where there are several."""
+
+    dataset: str
+    labels: str | None = None
+
+
+def _short_input(value: Any) -> Any:
+    return {"dataset": value} if isinstance(value, str) else value
+
+
+class Experiment(Strict):
+    """A whole experiment file."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9-]{0,40}$", description="Short name, e.g. risk-baseline")
+    title: str = Field(min_length=1)
+    question: str = Field(min_length=1, description="What the experiment asks")
+    notebook: str = Field(description="Path of the notebook, relative to the workspace")
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    grid: dict[str, list[Scalar]] = Field(default_factory=dict, description="Parameter to values; one run each combination")
+    seeds: list[int] = Field(default_factory=lambda: [42], min_length=1, description="One run each; given as 'seed'")
+    inputs: dict[str, Annotated[Input, BeforeValidator(_short_input)]] = Field(default_factory=dict)
+    timeout: float = Field(600, gt=0, description="Seconds a cell may take")
+    claims: list[Claim] = Field(default_factory=list)
+    quick: dict[str, Scalar] = Field(default_factory=dict, description="Parameter values of the notebook's test at reduced size")
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> "Experiment":
+        for name in self.parameters:
+            if name in self.inputs or name == "seed":
+                raise ValueError(f"{name!r} is both a parameter and {'the seed' if name == 'seed' else 'an input'}")
+        for name, values in self.grid.items():
+            if not values:
+                raise ValueError(f"grid.{name}: no values")
+            for value in values:
+                self._parameter(name).check(name, value)
+        for name, value in self.quick.items():
+            self._parameter(name).check(name, value)
+        ids = [claim.id for claim in self.claims]
+        for claim in ids:
+            if ids.count(claim) > 1:
+                raise ValueError(f"two claims have the id {claim!r}")
+        return self
+
+    def _parameter(self, name: str) -> Parameter:
+        if name not in self.parameters:
+            raise ValueError(f"unknown parameter {name!r}{nearest(name, self.parameters)}")
+        return self.parameters[name]
+
+    def settings(self, given: dict[str, str]) -> tuple[dict[str, Scalar], dict[str, Input], int | None]:
+        """Split what a user typed as ``name=text`` into parameters, inputs and a seed, each checked.
+
+        Raises ``SpecError`` for an unknown name (with the nearest right one) or a wrong type.
+        """
+        parameters: dict[str, Scalar] = {}
+        inputs: dict[str, Input] = {}
+        seed = None
+        for name, text in given.items():
+            if name in self.inputs:
+                inputs[name] = Input(dataset=text)
+                continue
+            if name == "seed":
+                if not text.strip().isdigit():
+                    raise SpecError(f"experiment {self.id!r}: 'seed' expects a whole number, found {text!r}")
+                seed = int(text)
+                continue
+            if name not in self.parameters:
+                known = [*self.parameters, *self.inputs, "seed"]
+                raise SpecError(f"experiment {self.id!r} has no parameter {name!r}{nearest(name, known)}")
+            try:
+                parameters[name] = self.parameters[name].read(name, text)
+            except ValueError as error:
+                raise SpecError(f"experiment {self.id!r}: {error}") from error
+        return parameters, inputs, seed
+
+    def combinations(self, given: dict[str, Scalar], seed: int | None = None) -> list[dict[str, Scalar]]:
+        """All parameter sets to run: defaults, then the grid, then what was ``given``; for each seed."""
+        free = {name: values for name, values in self.grid.items() if name not in given}
+        defaults = {name: parameter.default for name, parameter in self.parameters.items()}
+        return [
+            {**defaults, **dict(zip(free, point, strict=True)), **given, "seed": number}
+            for number in ([seed] if seed is not None else self.seeds)
+            for point in itertools.product(*free.values())
+        ]
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read and validate an experiment file. Raises ``SpecError``."""
+    return read_document(path, Experiment, what="experiment file", error=SpecError)
+
+
+def load_notebook(workspace: Workspace, experiment: Experiment) -> nbformat.NotebookNode:
+    """The experiment's notebook, if it takes all the experiment's parameters.
+
+    Raises ``SpecError`` if it is missing, no notebook, outside the workspace, or lacks a parameter.
+    """
+    path = (workspace.root / experiment.notebook).resolve()
+    if not path.is_relative_to(workspace.root):
+        raise SpecError(f"experiment {experiment.id!r}: the notebook {experiment.notebook!r} lies outside the workspace")
+    try:
+        notebook = load_notebook_node(str(path))
+        taken = set(papermill.inspect_notebook(str(path)))
+    except FileNotFoundError:
+        raise SpecError(f"experiment {experiment.id!r}: the notebook {experiment.notebook!r} does not exist") from None
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, ValueError, OSError, AttributeError) as error:
+        raise SpecError(f"experiment {experiment.id!r}: {experiment.notebook!r} is not a notebook") from error
+    for name in [*experiment.parameters, *experiment.inputs, "seed"]:
+        if name not in taken:
+            raise SpecError(
+                f"experiment {experiment.id!r}: the notebook's cell tagged 'parameters' has no {name!r}{nearest(name, taken)}"
+            )
+    return notebook

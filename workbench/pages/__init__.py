@@ -1,0 +1,10 @@
+"""Self-contained HTML pages: one file, no script, no request, readable in light and dark, on screen and paper.
+
+Every page carries a Content-Security-Policy that allows its own style sheet and ``data:`` images and nothing else, so
+that even a hostile text inside it can neither run nor call home. Nothing here knows what the pages are about.
+"""
+
+from workbench.pages.content import clean_html, code_html, markdown_html, plain_text, svg_uri
+from workbench.pages.shell import number, render
+
+__all__ = ["clean_html", "code_html", "markdown_html", "number", "plain_text", "render", "svg_uri"]
