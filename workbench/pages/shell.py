@@ -37,9 +37,9 @@ def _style() -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment(package: str) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("workbench.pages", "."),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name, ".") for name in ("workbench.pages", package)]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -49,11 +49,11 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def render(template: str, **content: Any) -> str:
-    """Render a page template (one that extends ``page.html.j2``)."""
+def render(package: str, template: str, **content: Any) -> str:
+    """Render ``template`` from the folder of ``package``; it extends ``page.html.j2`` and may use ``macros.html.j2``."""
     style = _style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     )
-    return _environment().get_template(template).render(style=Markup(style), policy=policy, **content)  # noqa: S704
+    return _environment(package).get_template(template).render(style=Markup(style), policy=policy, **content)  # noqa: S704

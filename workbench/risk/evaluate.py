@@ -89,7 +89,6 @@ def cross_validate(
             max_depth=12,
             min_samples_leaf=5,
             max_samples=min(1.0, 20_000 / len(train)),
-            class_weight="balanced_subsample",
             random_state=seed,
             n_jobs=2,
         )

@@ -40,9 +40,10 @@ def calibration_figure(result: CrossValidation, *, bins: int = 10) -> Figure:
     figure = Figure(figsize=(4.5, 4), layout="constrained")
     axes = figure.subplots()
     observed, predicted = calibration_curve(result.table.y, result.scores, n_bins=bins, strategy="quantile")
-    axes.plot([0, 1], [0, 1], color="#555555", linewidth=1, linestyle=":")
+    end = 1.05 * float(max(observed.max(), predicted.max()))
+    axes.plot([0, end], [0, end], color="#555555", linewidth=1, linestyle=":")
     axes.plot(predicted, observed, color=_LINE, marker="o", linewidth=1.5)
-    axes.set(xlabel="Predicted probability", ylabel="Observed share of violations", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlabel="Predicted probability", ylabel="Observed share of violations", xlim=(0, end), ylim=(0, end))
     return figure
 
 

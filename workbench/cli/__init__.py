@@ -1,0 +1,8 @@
+"""The command line: ``workbench NOUN VERB`` or one plain verb, a thin face over the package's functions.
+
+Exit codes: 0 done; 1 a run did not complete; 2 bad input, or something that cannot be done; 130 stopped by the user.
+"""
+
+from workbench.cli.app import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,177 @@
+"""``workbench events``: ingest, generate, show, list."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from workbench.cli.console import fields, output, print_json, working, workspace_of
+from workbench.errors import InputError
+from workbench.events import (
+    IngestOptions,
+    Population,
+    Summary,
+    generate,
+    ingest,
+    list_datasets,
+    load_mapping,
+    open_dataset,
+    summarise,
+)
+from workbench.events.page import write_page
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Events and datasets.", no_args_is_help=True, rich_markup_mode=None)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("ingest")
+def ingest_command(
+    context: typer.Context,
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, globs, or - for standard input.")],
+    format: Annotated[
+        str, typer.Option(help="auto, csv, parquet, jsonl, cloudtrail, combined (Apache, nginx) or openssh.")
+    ] = "auto",
+    map: Annotated[
+        Path | None, typer.Option(help="Mapping file (YAML): which column means what, for csv, parquet and jsonl.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the dataset; otherwise from the first file's.")] = None,
+    year: Annotated[int | None, typer.Option(help="Year of the first stamp, where stamps have none.")] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Zone of stamps without one: UTC, +HH:MM or e.g. Europe/Berlin.")
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="Text encoding: utf-8, latin-1, utf-16 ...")] = "utf-8",
+    strict: Annotated[bool, typer.Option(help="Refuse everything if one record does not parse.")] = False,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="Most memory DuckDB may use, e.g. 512MB; more is spilled to disk.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Read log files or tables into a dataset."""
+    workspace = workspace_of(context)
+    options = IngestOptions(load_mapping(map) if map else None, year, timezone, encoding)
+    with working("reading") as progress:
+        result = ingest(
+            workspace,
+            files,
+            format=format,
+            options=options,
+            strict=strict,
+            name=name,
+            memory_limit=memory_limit,
+            progress=progress,
+        )
+    dataset = result.dataset
+    if json:
+        print_json(
+            {
+                "dataset": dataset.digest,
+                "name": result.name,
+                "format": result.format,
+                "rows": dataset.rows,
+                "skipped": result.skipped,
+                "rejected": result.rejected,
+                "already_there": result.already_there,
+            }
+        )
+        return
+    again = " (was there already)" if result.already_there else ""
+    output.print(f"{dataset.rows:,} events as '{result.name}', dataset {dataset.digest[:12]}{again}", markup=False)
+    for verdict, reasons in (("skipped", result.skipped), ("rejected", result.rejected)):
+        for reason, count in reasons.items():
+            output.print(f"  {count:,} {verdict}: {reason}", markup=False)
+    if result.rejected:
+        output.print(f"  rejected records: {workspace.shown(dataset.path / 'rejects.jsonl')}", markup=False, soft_wrap=True)
+
+
+@app.command("generate")
+def generate_command(
+    context: typer.Context,
+    scale: Annotated[int, typer.Option(help="Users; about 500 events each over 90 days.")] = 100,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same events, on every machine.")] = 42,
+    days: Annotated[int, typer.Option(help="Days covered.")] = 90,
+    start: Annotated[str, typer.Option(help="First day.")] = "2025-01-06",
+    label_noise: Annotated[float, typer.Option(help="Share of violations labelled compliant.")] = 0.05,
+    name: Annotated[str, typer.Option(help="Name of the dataset.")] = "demo",
+    json: JsonOption = False,
+) -> None:
+    """Make believable compliance events with known violations."""
+    workspace = workspace_of(context)
+    population = Population(scale, seed, days, start, label_noise)
+    with working("generating events"):
+        dataset, again = generate(workspace, population, name=name)
+    if json:
+        print_json({"dataset": dataset.digest, "name": name, "rows": dataset.rows, "already_there": again})
+        return
+    note = " (was there already)" if again else ""
+    output.print(f"{dataset.rows:,} events as '{name}', dataset {dataset.digest[:12]}{note}", markup=False)
+
+
+@app.command("show")
+def show_command(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Argument(help="Name, digest, or first digits of the digest.")],
+    json: JsonOption = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots to this file instead.")] = None,
+    verify: Annotated[bool, typer.Option(help="Recompute all digests from the stored bytes first.")] = False,
+) -> None:
+    """Show what a dataset holds."""
+    workspace = workspace_of(context)
+    found = open_dataset(workspace, dataset)
+    if verify:
+        found.verify()
+    summary = summarise(found)
+    if html is not None:
+        write_page(found, summary, html)
+        output.print(f"{html}", markup=False, soft_wrap=True)
+    elif json:
+        print_json(summary.as_dict())
+    else:
+        _print_summary(summary, verified=verify)
+
+
+@app.command("list")
+def list_command(context: typer.Context, json: JsonOption = False) -> None:
+    """List the datasets of this workspace."""
+    workspace = workspace_of(context)
+    datasets = [(open_dataset(workspace, digest), names) for digest, names in list_datasets(workspace).items()]
+    if json:
+        print_json([{"dataset": d.digest, "names": names, "rows": d.rows} for d, names in datasets])
+        return
+    if not datasets:
+        raise InputError("there is no dataset yet: `workbench events generate` or `workbench events ingest` makes one")
+    table = Table("name", "dataset", "events", "from", "to", box=None)
+    for found, names in datasets:
+        table.add_row(
+            ", ".join(names), found.digest[:12], f"{found.rows:,}", found.identity["first"][:19], found.identity["last"][:19]
+        )
+    output.print(table)
+
+
+def _print_summary(summary: Summary, *, verified: bool) -> None:
+    def counted(counts: dict[str, int]) -> str:
+        return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
+
+    labelled = counted(summary.labels)
+    if summary.labels:
+        share = summary.labels.get("violation", 0) / sum(summary.labels.values())
+        labelled += f" ({share:.2%} violations), unlabelled {summary.unlabelled:,}"
+    output.print(
+        fields(
+            [
+                ("dataset", summary.digest + (" (verified)" if verified else "")),
+                ("events", f"{summary.rows:,}"),
+                ("time", f"{summary.first} to {summary.last}, {summary.days:g} days"),
+                ("distinct", f"{summary.users:,} users, {summary.sources:,} sources, {summary.ips:,} IPs, {summary.resources:,} resources"),
+                ("actions", counted(summary.actions)),
+                ("outcomes", counted(summary.outcomes)),
+                ("labels", labelled),
+                ("gaps", "; ".join(f"{gap.seconds / 3600:.1f} h from {gap.start}" for gap in summary.gaps) or "none out of the ordinary"),
+                ("skipped", counted(summary.skipped)),
+                ("rejected", counted(summary.rejected)),
+            ]
+        )
+    )

@@ -1,0 +1,42 @@
+"""Laying out a fresh workspace from what travels inside the package."""
+
+import shutil
+from pathlib import Path
+
+from workbench.errors import WorkspaceError
+from workbench.files import storage_errors
+from workbench.workspace import MARKER, Workspace
+
+__all__ = ["lay_out"]
+
+_STARTING_MATERIAL = ("notebooks", "experiments", "policies")
+_MARKER_TEXT = """\
+# This file marks the root of a workspace. Every `workbench` command finds it upward from the current folder.
+format = 1
+"""
+
+
+def _material() -> Path:
+    """Where the starting material is: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_workspace"
+    return installed if installed.is_dir() else package.parent
+
+
+def lay_out(folder: Path) -> Workspace:
+    """Make ``folder`` a workspace. Raises ``WorkspaceError`` if it exists and is not empty, ``StorageError``."""
+    if folder.exists() and not folder.is_dir():
+        raise WorkspaceError(f"{folder} is a file")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise WorkspaceError(f"{folder} is not empty: name a new folder, so that nothing of yours is overwritten")
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _STARTING_MATERIAL:
+            shutil.copytree(
+                _material() / name, folder / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__")
+            )
+        for name, purpose in (("data", "Datasets, labels and runs: made by commands"), ("reports", "Reports: made by commands")):
+            (folder / name).mkdir()
+            (folder / name / "README.md").write_text(f"{purpose}, and never changed afterwards.\n", encoding="utf-8")
+        (folder / MARKER).write_text(_MARKER_TEXT, encoding="utf-8")
+    return Workspace(folder.resolve())
