@@ -72,7 +72,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     '; known: folds, trees'
     """
     known = sorted(known)
+    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
     matches = get_close_matches(name, known, n=1, cutoff=0.6)
     if matches:
         return f"; did you mean {matches[0]!r}?"
-    return f"; known: {', '.join(known)}" if known else ""
+    return f"; known: {', '.join(known[:12])}{more}" if known else ""

@@ -63,9 +63,11 @@ def storage_errors(path: Path) -> Iterator[None]:
             errno.EACCES: "permission denied",
             errno.EPERM: "permission denied",
             errno.EROFS: "the file system is read-only",
-        }.get(error.errno or 0)
-        if reason is None:
-            raise
+            errno.EEXIST: "something else is there already",
+            errno.ENOTDIR: "a file stands where a folder is needed",
+            errno.EISDIR: "a folder stands there",
+            errno.ENOENT: "its folder is not there and cannot be made",
+        }.get(error.errno or 0, error.strerror or str(error))
         raise StorageError(f"cannot write {path.name!r}: {reason}") from error
 
 

@@ -33,9 +33,14 @@ def lay_out(folder: Path) -> Workspace:
         folder.mkdir(parents=True, exist_ok=True)
         for name in _STARTING_MATERIAL:
             shutil.copytree(
-                _material() / name, folder / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__")
+                _material() / name,
+                folder / name,
+                ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__"),
             )
-        for name, purpose in (("data", "Datasets, labels and runs: made by commands"), ("reports", "Reports: made by commands")):
+        for name, purpose in (
+            ("data", "Datasets, labels and runs: made by commands"),
+            ("reports", "Reports: made by commands"),
+        ):
             (folder / name).mkdir()
             (folder / name / "README.md").write_text(f"{purpose}, and never changed afterwards.\n", encoding="utf-8")
         (folder / MARKER).write_text(_MARKER_TEXT, encoding="utf-8")

@@ -67,7 +67,9 @@ def find_workspace(explicit: Path | None = None) -> Workspace:
     if named is not None:
         root = named.expanduser().resolve()
         if not (root / MARKER).is_file():
-            raise WorkspaceError(f"{named} is not a workspace: it has no {MARKER}; make one with `workbench init {named}`")
+            raise WorkspaceError(
+                f"{named} is not a workspace: it has no {MARKER}; make one with `workbench init {named}`"
+            )
         return Workspace(root)
     here = Path.cwd()
     for folder in (here, *here.parents):

@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     except WorkbenchError as error:
         code = _tell(str(error), error.exit_code, arguments)
     except TyperException as error:  # how the command was typed
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        message = " ".join((error.format_message() if hasattr(error, "format_message") else str(error)).split())
         code = _tell(f"{message} (`workbench --help` lists what there is)", 2, [])
     except (typer.Abort, KeyboardInterrupt):
         code = _tell("stopped", 130, [])
@@ -66,7 +66,9 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
-        text = f"unexpected {type(error).__name__}: {error}; this is a defect of workbench: please report it with --debug"
+        text = (
+            f"unexpected {type(error).__name__}: {error}; this is a defect of workbench: please report it with --debug"
+        )
         code = _tell(text, 2, arguments)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -36,7 +36,8 @@ def ingest_command(
         str, typer.Option(help="auto, csv, parquet, jsonl, cloudtrail, combined (Apache, nginx) or openssh.")
     ] = "auto",
     map: Annotated[
-        Path | None, typer.Option(help="Mapping file (YAML): which column means what, for csv, parquet and jsonl.")
+        Path | None,
+        typer.Option(help="Mapping file (YAML): which column means what, for csv, parquet and jsonl."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the dataset; otherwise from the first file's.")] = None,
     year: Annotated[int | None, typer.Option(help="Year of the first stamp, where stamps have none.")] = None,
@@ -84,7 +85,11 @@ def ingest_command(
         for reason, count in reasons.items():
             output.print(f"  {count:,} {verdict}: {reason}", markup=False)
     if result.rejected:
-        output.print(f"  rejected records: {workspace.shown(dataset.path / 'rejects.jsonl')}", markup=False, soft_wrap=True)
+        output.print(
+            f"  rejected records: {workspace.shown(dataset.path / 'rejects.jsonl')}",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 @app.command("generate")
@@ -146,7 +151,11 @@ def list_command(context: typer.Context, json: JsonOption = False) -> None:
     table = Table("name", "dataset", "events", "from", "to", box=None)
     for found, names in datasets:
         table.add_row(
-            ", ".join(names), found.digest[:12], f"{found.rows:,}", found.identity["first"][:19], found.identity["last"][:19]
+            ", ".join(names),
+            found.digest[:12],
+            f"{found.rows:,}",
+            found.identity["first"][:19],
+            found.identity["last"][:19],
         )
     output.print(table)
 
@@ -165,11 +174,18 @@ def _print_summary(summary: Summary, *, verified: bool) -> None:
                 ("dataset", summary.digest + (" (verified)" if verified else "")),
                 ("events", f"{summary.rows:,}"),
                 ("time", f"{summary.first} to {summary.last}, {summary.days:g} days"),
-                ("distinct", f"{summary.users:,} users, {summary.sources:,} sources, {summary.ips:,} IPs, {summary.resources:,} resources"),
+                (
+                    "distinct",
+                    f"{summary.users:,} users, {summary.sources:,} sources, {summary.ips:,} IPs, {summary.resources:,} resources",
+                ),
                 ("actions", counted(summary.actions)),
                 ("outcomes", counted(summary.outcomes)),
                 ("labels", labelled),
-                ("gaps", "; ".join(f"{gap.seconds / 3600:.1f} h from {gap.start}" for gap in summary.gaps) or "none out of the ordinary"),
+                (
+                    "gaps",
+                    "; ".join(f"{gap.seconds / 3600:.1f} h from {gap.start}" for gap in summary.gaps)
+                    or "none out of the ordinary",
+                ),
                 ("skipped", counted(summary.skipped)),
                 ("rejected", counted(summary.rejected)),
             ]

@@ -51,7 +51,10 @@ class _Terminal:
         assert self._task is not None
         self._bar.update(self._task, completed=number)
         if not errors.is_terminal or status is not Status.COMPLETED:
-            errors.print(f"  cell {number} of {self._cells}: {heading}, {status.value} after {seconds:.1f} s", markup=False)
+            errors.print(
+                f"  cell {number} of {self._cells}: {heading}, {status.value} after {seconds:.1f} s",
+                markup=False,
+            )
 
     def close(self) -> None:
         self._bar.stop()
@@ -84,7 +87,11 @@ def run_command(
         for one in plans:
             settings = ", ".join(f"{name}={value}" for name, value in one.parameters.items())
             inputs = ", ".join(f"{name} {dataset.digest[:12]}" for name, dataset in one.inputs.items())
-            output.print(f"{one.experiment.id}: {settings}" + (f"; {inputs}" if inputs else ""), markup=False, soft_wrap=True)
+            output.print(
+                f"{one.experiment.id}: {settings}" + (f"; {inputs}" if inputs else ""),
+                markup=False,
+                soft_wrap=True,
+            )
         return
     runs: list[Run] = []
     for one in plans:
@@ -115,7 +122,9 @@ def _print_run(workspace: Workspace, run: Run) -> None:
         sign = {"supported": "✓", "not supported": "✗", "not tested": "–"}[claim["outcome"]]
         measured = "" if claim["measured"] is None else f", measured {claim['measured']:.4g}"
         reason = f" ({claim['reason']})" if claim["reason"] else ""
-        text = f"  {sign} {claim['outcome']}: {claim['id']}, expected {claim['value']} {claim['expect']}{measured}{reason}"
+        text = (
+            f"  {sign} {claim['outcome']}: {claim['id']}, expected {claim['value']} {claim['expect']}{measured}{reason}"
+        )
         output.print(text, markup=False, soft_wrap=True)
     output.print(f"  folder: {workspace.shown(run.path)}", markup=False, soft_wrap=True)
 

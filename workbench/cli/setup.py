@@ -26,7 +26,9 @@ def register(app: typer.Typer) -> None:
     app.command("schema")(schema_command)
 
 
-def init_command(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make, or an empty one.")]) -> None:
+def init_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make, or an empty one.")],
+) -> None:
     """Lay out a fresh workspace: notebooks, experiments and example policies."""
     made = lay_out(folder)
     output.print(f"workspace {made.root}", markup=False, soft_wrap=True)

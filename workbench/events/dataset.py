@@ -15,11 +15,19 @@ import duckdb
 import pandas as pd
 
 from workbench.errors import InputError, IntegrityError, NotFoundError, nearest
-from workbench.events.formats.reading import text
-from workbench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
+from workbench.events.formats.reading import path_text
+from workbench.files import canonical_json, sha256_bytes, sha256_file, storage_errors, write_atomic
 from workbench.workspace import Workspace, find_workspace
 
-__all__ = ["FORMAT_VERSION", "Dataset", "LabelSet", "dataset", "list_datasets", "name_dataset", "open_dataset"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Dataset",
+    "LabelSet",
+    "dataset",
+    "list_datasets",
+    "name_dataset",
+    "open_dataset",
+]
 
 FORMAT_VERSION = 1
 
@@ -49,7 +57,9 @@ class _Snapshot:
         if manifest.get("format_version") != FORMAT_VERSION or manifest.get("kind") != cls.KIND:
             raise IntegrityError(f"{path.name[:12]} is not a {cls.KIND} of a format this version reads")
         if not sha256_bytes(canonical_json(manifest["identity"])) == manifest["digest"] == path.name:
-            raise IntegrityError(f"the manifest of {cls.KIND} {path.name[:12]} does not match its digest: it was changed")
+            raise IntegrityError(
+                f"the manifest of {cls.KIND} {path.name[:12]} does not match its digest: it was changed"
+            )
         snapshot = cls(path, manifest)
         for file in manifest["files"]:
             stored = path / file["path"]
@@ -75,7 +85,7 @@ class _Snapshot:
     @property
     def sql(self) -> str:
         """The relation, for use in a FROM clause; ``seq`` is the row's place, from 0."""
-        parquet = text(str(self.path / f"{self.TABLE}.parquet"))
+        parquet = path_text(self.path / f"{self.TABLE}.parquet")
         return f"(SELECT * RENAME (file_row_number AS seq) FROM read_parquet({parquet}, file_row_number=true))"
 
     def verify(self) -> None:
@@ -84,9 +94,11 @@ class _Snapshot:
 
         for file in self.manifest["files"]:
             if sha256_file(self.path / file["path"]) != file["sha256"]:
-                raise IntegrityError(f"{file['path']} of {self.KIND} {self.digest[:12]} was changed after it was written")
+                raise IntegrityError(
+                    f"{file['path']} of {self.KIND} {self.digest[:12]} was changed after it was written"
+                )
         with tempfile.TemporaryDirectory(prefix="workbench-") as scratch:
-            parquet = f"SELECT * FROM read_parquet({text(str(self.path / f'{self.TABLE}.parquet'))})"
+            parquet = f"SELECT * FROM read_parquet({path_text(self.path / f'{self.TABLE}.parquet')})"
             with connect(Path(scratch)) as connection:
                 found = content_sha256(connection, parquet, Path(scratch))
         if found != self.identity[f"{self.TABLE}_sha256"]:
@@ -150,7 +162,8 @@ def _snapshots(home: Path) -> list[Path]:
 def name_dataset(workspace: Workspace, name: str, dataset: Dataset) -> None:
     """Let ``name`` point to ``dataset`` from now on."""
     check_name(name)
-    workspace.names.mkdir(parents=True, exist_ok=True)
+    with storage_errors(workspace.names):
+        workspace.names.mkdir(parents=True, exist_ok=True)
     write_atomic(workspace.names / name, f"{dataset.digest}\n".encode())
 
 

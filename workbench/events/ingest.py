@@ -1,7 +1,9 @@
 """From log files to a dataset: one pass of DuckDB per file, then one sorted write."""
 
+import codecs
 import glob
 import gzip
+import re
 import shutil
 import sys
 import zlib
@@ -11,8 +13,8 @@ from pathlib import Path
 
 import duckdb
 
-from workbench.errors import InputError, NotFoundError, nearest
-from workbench.events.dataset import Dataset, name_dataset
+from workbench.errors import InputError, MappingError, NotFoundError, nearest
+from workbench.events.dataset import Dataset, check_name, name_dataset
 from workbench.events.formats import FORMATS, IngestOptions, Source, detect
 from workbench.events.formats.reading import quoted
 from workbench.events.formats.times import NEEDS_TIMEZONE, fixed_offset
@@ -59,9 +61,11 @@ def ingest(
     """
     options = options or IngestOptions()
     _check(format, options)
+    if name is not None:
+        check_name(name)
     sweep_abandoned(workspace.datasets)
     with staging(workspace.datasets) as folder:
-        sources = _open_sources(files, folder)
+        sources = _open_sources(files, folder, options)
         kind = _one_format(sources, format, options)
         connection = connect(folder, memory_limit=memory_limit)
         shape = ", ".join(f"{quoted(column)} {type_}" for column, type_ in WIDE_COLUMNS.items())
@@ -83,7 +87,7 @@ def ingest(
             connection, workspace, folder, origin=origin, source_names=[source.name for source in sources]
         )
         connection.close()
-    name = name or _default_name(sources[0].name)
+    name = name if name is not None else _default_name(sources[0].name)
     name_dataset(workspace, name, made)
     reasons = {verdict: made.manifest["reasons"][verdict] for verdict in ("skipped", "rejected")}
     return IngestResult(made, name, kind, already_there, **reasons)
@@ -94,16 +98,32 @@ def _check(format: str, options: IngestOptions) -> None:
         raise InputError(f"unknown format {format!r}{nearest(format, ['auto', *FORMATS])}")
     if options.mapping is not None and format not in ("auto", options.mapping.format):
         raise InputError(f"the mapping file is for format {options.mapping.format!r}, not {format!r}")
-    zone = options.timezone
-    if zone is not None and fixed_offset(zone) is None:
-        known = [str(row[0]) for row in duckdb.connect().execute("SELECT name FROM pg_timezone_names()").fetchall()]
-        if zone not in known:
-            raise InputError(f"unknown time zone {zone!r}{nearest(zone, known) if len(zone) > 2 else ''}")
+    _check_zone(options.timezone, InputError)
+    if options.mapping is not None:
+        for zone in options.mapping.zones():
+            _check_zone(zone, MappingError)
+    try:
+        codecs.lookup(options.encoding)
+    except LookupError:
+        raise InputError(f"unknown encoding {options.encoding!r}; known: {', '.join(_ENCODINGS)}") from None
     if options.year is not None and not 1970 <= options.year <= 2200:
         raise InputError(f"--year {options.year} is not between 1970 and 2200")
 
 
-def _open_sources(files: Sequence[str], folder: Path) -> list[Source]:
+def _check_zone(zone: str | None, error: type[InputError]) -> None:
+    if zone is None or fixed_offset(zone) is not None:
+        return
+    with duckdb.connect() as connection:
+        known = [str(row[0]) for row in connection.execute("SELECT name FROM pg_timezone_names()").fetchall()]
+    if zone not in known:
+        hint = nearest(zone, known)
+        expected = hint if "did you mean" in hint else "; expected UTC, +HH:MM or a name such as Europe/Berlin"
+        raise error(f"unknown time zone {zone!r}{expected}")
+
+
+def _open_sources(files: Sequence[str], folder: Path, options: IngestOptions) -> list[Source]:
+    stated = options.mapping.csv.encoding if options.mapping is not None else "utf-8"
+    encoding = stated if stated != "utf-8" else options.encoding
     paths: list[tuple[Path, str]] = []
     for given in files:
         if given == "-":
@@ -116,12 +136,14 @@ def _open_sources(files: Sequence[str], folder: Path) -> list[Source]:
         else:
             found = sorted(glob.glob(given, recursive=True)) if glob.has_magic(given) else []
             if not found:
-                raise NotFoundError(f"no file matches {given!r}" if glob.has_magic(given) else f"{given!r} does not exist")
+                raise NotFoundError(
+                    f"no file matches {given!r}" if glob.has_magic(given) else f"{given!r} does not exist"
+                )
             paths += [(Path(path), Path(path).name) for path in found if Path(path).is_file()]
-    return [_source(path, name) for path, name in paths]
+    return [_source(path, name, encoding) for path, name in paths]
 
 
-def _source(path: Path, name: str) -> Source:
+def _source(path: Path, name: str, encoding: str) -> Source:
     if path.is_dir():
         raise InputError(f"{name!r} is a folder; name its files, for example {name + '/*'!r}")
     try:
@@ -131,6 +153,8 @@ def _source(path: Path, name: str) -> Source:
         if gzipped:
             with gzip.open(path) as unpacked:
                 head = unpacked.read(_HEAD)
+                while unpacked.read(1 << 20):  # to the end: DuckDB does not compare the checksum that stands there
+                    pass
     except PermissionError:
         raise InputError(f"{name!r} cannot be read: permission denied") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -138,7 +162,12 @@ def _source(path: Path, name: str) -> Source:
     if not head.strip():
         raise InputError(f"{name!r} is empty")
     return Source(
-        path.resolve(), name, sha256_file(path), path.stat().st_size, gzipped, head.decode("utf-8", errors="replace")
+        path.resolve(),
+        name,
+        sha256_file(path),
+        path.stat().st_size,
+        gzipped,
+        head.decode(encoding, errors="replace"),
     )
 
 
@@ -157,9 +186,7 @@ def _one_format(sources: list[Source], format: str, options: IngestOptions) -> s
     return str(next(iter(kinds.values())))
 
 
-def _read(
-    connection: duckdb.DuckDBPyConnection, kind: str, source: Source, index: int, options: IngestOptions
-) -> None:
+def _read(connection: duckdb.DuckDBPyConnection, kind: str, source: Source, index: int, options: IngestOptions) -> None:
     columns = [column for column in WIDE_COLUMNS if column not in ("file", "event_id")]
     listed = ", ".join(quoted(column) for column in columns)
     try:
@@ -168,16 +195,19 @@ def _read(
             f"INSERT INTO wide (file, event_id, {listed}) SELECT {index}, "
             f"coalesce(event_id, '{source.sha256[:8]}-' || record), {listed} FROM ({rows})"
         )
-    except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException) as error:
-        raise InputError(f"{source.name!r} cannot be read as {kind}: {_first_line(error)}") from error
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        raise InputError(f"{source.name!r} cannot be read as {kind}: {_first_line(error, source)}") from error
     connection.execute(
         f"INSERT INTO wide (file, record, rejected, raw) SELECT {index}, record, reason, raw FROM misread"
     )
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: Exception, source: Source) -> str:
     """DuckDB's own sentence, without its hints and without the folders of this machine."""
-    return str(error).splitlines()[0].split(": ", 1)[-1]
+    sentence = str(error).splitlines()[0].split(": ", 1)[-1]
+    return sentence.replace(glob.escape(str(source.path)), source.name).replace(str(source.path), source.name)
 
 
 def _ask_for_timezone(connection: duckdb.DuckDBPyConnection, sources: list[Source]) -> None:
@@ -204,7 +234,9 @@ def _count(connection: duckdb.DuckDBPyConnection, sources: list[Source], *, stri
         """SELECT file, count(*) FILTER (skipped IS NULL AND rejected IS NULL), count(skipped), count(rejected)
         FROM wide GROUP BY file"""
     ).fetchall()
-    by_file = {file: {"events": events, "skipped": skipped, "rejected": rejected} for file, events, skipped, rejected in rows}
+    by_file = {
+        file: {"events": events, "skipped": skipped, "rejected": rejected} for file, events, skipped, rejected in rows
+    }
     counts = [by_file.get(index, {"events": 0, "skipped": 0, "rejected": 0}) for index in range(len(sources))]
     rejected = sum(count["rejected"] for count in counts)
     events = sum(count["events"] for count in counts)
@@ -221,7 +253,9 @@ def _count(connection: duckdb.DuckDBPyConnection, sources: list[Source], *, stri
 
 
 def _default_name(source_name: str) -> str:
-    stem = source_name.split(".")[0].lower()
-    return "".join(letter if letter.isalnum() else "-" for letter in stem).strip("-") or "events"
-
-
+    stem = re.sub("[^a-z0-9]+", "-", source_name.split(".", maxsplit=1)[0].lower()).strip("-")
+    try:
+        check_name(stem)
+    except InputError:
+        return f"events-{stem}"[:64].strip("-")
+    return stem

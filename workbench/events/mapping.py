@@ -1,27 +1,38 @@
 """A mapping says which column of a table means what: the YAML file behind ``events ingest --map``.
 
-    format: csv
-    columns:
-      user: editor
-      timestamp: {column: edittime}
-      action: {constant: edit}
-      ip: {column: editor, matching: '^[0-9.]+$'}
-      outcome: {column: status, values: {up: success, down: failure}}
-    attributes: [articleid]
-    label:
-      column: class
-      meaning: {vandalism: violation, regular: compliant, dunno: null}
+format: csv
+columns:
+  user: editor
+  timestamp: {column: edittime}
+  action: {constant: edit}
+  ip: {column: editor, matching: '^[0-9.]+$'}
+  outcome: {column: status, values: {up: success, down: failure}}
+attributes: [articleid]
+label:
+  column: class
+  meaning: {vandalism: violation, regular: compliant, dunno: null}
 """
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import duckdb
 from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.documents import Strict, read_document
 from workbench.errors import MappingError
 
 __all__ = ["CsvDialect", "FieldSource", "LabelField", "Mapping", "TimeField", "load_mapping"]
+
+
+def _try(sql: str, *values: object) -> str | None:
+    """What DuckDB says against ``sql``, so that a mistake is told of the mapping and not of the data; None if nothing."""
+    try:
+        duckdb.execute(sql, list(values))
+    except duckdb.Error as error:
+        return str(error).splitlines()[0].split(": ", 1)[-1]
+    return None
 
 
 class FieldSource(Strict):
@@ -37,6 +48,11 @@ class FieldSource(Strict):
     def _one_origin(self) -> "FieldSource":
         if (self.column is None) == (self.constant is None):
             raise ValueError("give either 'column' or 'constant'")
+        for name, pattern in (("matching", self.matching), ("extract", self.extract)):
+            if pattern is not None and (wrong := _try("SELECT regexp_matches('', ?)", pattern)):
+                raise ValueError(f"'{name}' is not a regular expression: {wrong}")
+        if self.extract is not None and _try("SELECT regexp_extract('', ?, ['first'])", self.extract):
+            raise ValueError("'extract' has no group: put the wanted part in parentheses")
         return self
 
 
@@ -46,6 +62,15 @@ class TimeField(Strict):
     column: str
     format: str = Field("iso", description="'iso', 'epoch_s', 'epoch_ms', 'epoch_us', or a strptime pattern")
     timezone: str | None = Field(None, description="Zone of stamps that carry no offset")
+
+    @model_validator(mode="after")
+    def _known_format(self) -> "TimeField":
+        if self.format not in ("iso", "epoch_s", "epoch_ms", "epoch_us"):
+            if "%" not in self.format:
+                raise ValueError("'format' is none of iso, epoch_s, epoch_ms, epoch_us and no strptime pattern")
+            if wrong := _try("SELECT try_strptime('', ?)", self.format):
+                raise ValueError(f"'format' is not a strptime pattern: {wrong}")
+        return self
 
 
 class LabelField(Strict):
@@ -60,6 +85,17 @@ class LabelField(Strict):
     )
     labelled_by: str = Field("source", description="Who said so, the same for all rows")
     reason: str | None = Field(None, description="Name of the column that holds the reason")
+
+    @model_validator(mode="after")
+    def _stamp_with_offset(self) -> "LabelField":
+        if isinstance(self.labelled_at, str):
+            try:
+                offset = datetime.fromisoformat(self.labelled_at).utcoffset()
+            except ValueError:
+                offset = None
+            if offset is None:
+                raise ValueError("'labelled_at' is neither {column: ...} nor an ISO stamp with offset")
+        return self
 
 
 class CsvDialect(Strict):
@@ -113,6 +149,11 @@ class Mapping(Strict):
             if self.label.reason is not None:
                 used.append(self.label.reason)
         return list(dict.fromkeys(used))
+
+    def zones(self) -> list[str]:
+        """Every time zone this mapping names."""
+        moments = [self.columns.timestamp, self.label.labelled_at if self.label is not None else None]
+        return [moment.timezone for moment in moments if isinstance(moment, TimeField) and moment.timezone is not None]
 
     @classmethod
     def identity(cls, kind: Literal["csv", "parquet", "jsonl"], present: list[str]) -> "Mapping":

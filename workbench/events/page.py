@@ -31,7 +31,11 @@ def _over_time(dataset: Dataset, summary: Summary) -> str:
     """Events per day, or per hour where there are less than three days; violations on top."""
     unit = "day" if summary.days >= 3 else "hour"
     labels = dataset.label_sets()
-    said = f"(SELECT event_id FROM {labels[0].sql} WHERE label = 'violation')" if len(labels) == 1 else "(SELECT '' AS event_id)"
+    said = (
+        f"(SELECT event_id FROM {labels[0].sql} WHERE label = 'violation')"
+        if len(labels) == 1
+        else "(SELECT '' AS event_id)"
+    )
     with duckdb.connect() as connection:
         rows = connection.execute(
             f"""SELECT date_trunc('{unit}', "timestamp")::TIMESTAMP AS t, count(*),
@@ -90,7 +94,11 @@ def write_page(dataset: Dataset, summary: Summary, target: Path) -> None:
     ]
     busiest = max(summary.actions, key=lambda action: summary.actions[action])
     figures = [
-        (_over_time(dataset, summary), f"Bar chart of events over time, from {summary.first} to {summary.last}.", "Events over time."),
+        (
+            _over_time(dataset, summary),
+            f"Bar chart of events over time, from {summary.first} to {summary.last}.",
+            "Events over time.",
+        ),
         (_by_hour(dataset), "Heat map of events by weekday and local hour.", "The week, in local time."),
         (_by_action(summary), f"Bar chart of actions; the most frequent is {busiest}.", "Actions."),
     ]

@@ -86,7 +86,7 @@ def publish(
         events = built / "events.parquet"
         _copy(
             connection,
-            f"SELECT {_columns(EVENT_COLUMNS)} FROM wide WHERE {_GOOD} ORDER BY \"timestamp\", file, record",
+            f'SELECT {_columns(EVENT_COLUMNS)} FROM wide WHERE {_GOOD} ORDER BY "timestamp", file, record',
             events,
         )
         stored = f"SELECT * FROM read_parquet({text(str(events))})"
@@ -152,7 +152,10 @@ def _publish_labels(
             "labels_sha256": content_sha256(connection, stored, folder),
         }
     labels, _ = _seal(
-        built, workspace.labels, LabelSet, {"identity": identity, "files": [_described(path, identity["rows"])]}
+        built,
+        workspace.labels,
+        LabelSet,
+        {"identity": identity, "files": [_described(path, identity["rows"])]},
     )
     return labels
 
@@ -170,9 +173,7 @@ def _described(path: Path, rows: int) -> dict[str, Any]:
     return {"path": path.name, "rows": rows, "size": path.stat().st_size, "sha256": sha256_file(path)}
 
 
-def _seal(
-    built: Path, home: Path, kind: type[Kind], manifest: dict[str, Any]
-) -> tuple[Kind, bool]:
+def _seal(built: Path, home: Path, kind: type[Kind], manifest: dict[str, Any]) -> tuple[Kind, bool]:
     """Add the manifest to a finished folder and rename it to its digest; a folder already there is left as it is."""
     digest = sha256_bytes(canonical_json(manifest["identity"]))
     manifest = {

@@ -73,7 +73,7 @@ def summarise(dataset: Dataset, *, top: int = 12) -> Summary:
             for key in ("user", "source", "ip", "resource")
         )
         users, sources, ips, resources = one(f"SELECT {distinct} FROM events")
-        days = one("SELECT epoch(max(\"timestamp\") - min(\"timestamp\")) / 86400 FROM events")[0]
+        days = one('SELECT epoch(max("timestamp") - min("timestamp")) / 86400 FROM events')[0]
         gaps = connection.execute(
             """WITH silence AS (
                 SELECT lag("timestamp") OVER (ORDER BY seq) AS since, "timestamp" AS until,

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from workbench.errors import InputError
-from workbench.events.dataset import Dataset, name_dataset
+from workbench.events.dataset import Dataset, check_name, name_dataset
 from workbench.events.schema import WIDE_COLUMNS
 from workbench.events.snapshot import connect, publish
 from workbench.files import canonical_json, sha256_bytes, staging, sweep_abandoned
@@ -51,7 +51,17 @@ _DAILY: Final = (7.0, 9.0, 6.0, 4.0, 8.0, 30.0)  # events on a working day
 _WEEKEND: Final = (0.08, 0.15, 0.02, 0.10, 0.25, 1.0)  # share of that on a weekend day
 _OFFICES: Final = (0, 60, 60, -300, 330)  # UTC offsets in minutes
 
-_ACTIONS: Final = ("login", "logout", "read", "write", "export", "delete", "approve", "grant", "config_change")
+_ACTIONS: Final = (
+    "login",
+    "logout",
+    "read",
+    "write",
+    "export",
+    "delete",
+    "approve",
+    "grant",
+    "config_change",
+)
 _LOGIN, _READ, _WRITE, _EXPORT, _GRANT, _CONFIG = 0, 2, 3, 4, 7, 8
 # Percent of each action, by role; after the drift, a part of the reads become exports.
 _MIX: Final = (
@@ -100,9 +110,11 @@ class Population:
         if not 0 <= self.label_noise <= 0.5:
             raise InputError(f"--label-noise {self.label_noise}: expected 0 to 0.5")
         try:
-            date.fromisoformat(self.start)
+            first = date.fromisoformat(self.start)
         except ValueError:
-            raise InputError(f"--start {self.start!r}: expected a date such as 2025-01-06") from None
+            first = None
+        if first is None or first.isoformat() != self.start or not 1971 <= first.year <= 2180:
+            raise InputError(f"--start {self.start!r}: expected a date between 1971 and 2180, such as 2025-01-06")
 
 
 @dataclass(frozen=True)
@@ -149,7 +161,9 @@ def _users(rng: np.random.Generator, population: Population) -> _Users:
 
 def _frame(n: int, **columns: Any) -> pd.DataFrame:
     """Events as codes, one row each; every column an int64 of length ``n`` (scalars are spread)."""
-    return pd.DataFrame({name: np.broadcast_to(np.asarray(value, dtype=np.int64), n) for name, value in columns.items()})
+    return pd.DataFrame(
+        {name: np.broadcast_to(np.asarray(value, dtype=np.int64), n) for name, value in columns.items()}
+    )
 
 
 def _device(rng: np.random.Generator, users: _Users, user: Ints, day: Ints) -> Ints:
@@ -286,7 +300,14 @@ def _behaviours(rng: np.random.Generator, users: _Users, population: Population)
     target = np.where(at // _DAY >= users.joined[target], target, user[episode])
     denied = np.where(rng.integers(0, 100, n) < 96, _DENIED, _SUCCESS)
     address = rng.integers(500, 1_000, len(day))[episode]
-    columns = {"device": 9, "ip": _FOREIGN_IP, "ip_number": address, "outcome": denied, "pool": _COMMON_POOL, "item": 0}
+    columns = {
+        "device": 9,
+        "ip": _FOREIGN_IP,
+        "ip_number": address,
+        "outcome": denied,
+        "pool": _COMMON_POOL,
+        "item": 0,
+    }
     frames.append(events(4, target, at, action=_LOGIN, **columns))
 
     user, day, episode, step = _episodes(rng, users, population, 5, (12, 30))
@@ -322,13 +343,12 @@ def generate(workspace: Workspace, population: Population, *, name: str = "demo"
     >>> made.rows > 50, again
     (True, False)
     """
+    check_name(name)
     parameters = asdict(population)
     root = np.random.SeedSequence(population.seed)
     who, usual, wrong, judged = (np.random.Generator(np.random.PCG64(stream)) for stream in root.spawn(4))
     users = _users(who, population)
-    events = pd.concat(
-        [_ordinary(usual, users, population), *_behaviours(wrong, users, population)], ignore_index=True
-    )
+    events = pd.concat([_ordinary(usual, users, population), *_behaviours(wrong, users, population)], ignore_index=True)
     role, office = users.role[events["user"]], users.office[events["user"]]
     events["role"], events["office"] = role, office
     events["offset"] = np.array(_OFFICES)[office]
@@ -379,5 +399,7 @@ def _as_text(prefix: str, start: str) -> str:
         "file": "0",
         "record": "rowid_",
     }
-    columns = ", ".join(f'CAST({fields.get(name, "NULL")} AS {kind}) AS "{name}"' for name, kind in WIDE_COLUMNS.items())
+    columns = ", ".join(
+        f'CAST({fields.get(name, "NULL")} AS {kind}) AS "{name}"' for name, kind in WIDE_COLUMNS.items()
+    )
     return f"SELECT {columns} FROM (SELECT *, row_number() OVER () - 1 AS rowid_ FROM codes)"

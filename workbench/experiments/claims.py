@@ -76,9 +76,7 @@ class Expectation:
                 bound = float(match[2])
                 return cls(text, (), lambda value, others: compare(value, bound))
             return cls(text, (name,), lambda value, others: compare(value, factor * others[name]))
-        raise ValueError(
-            f"{text!r} is not an expectation: write e.g. '>= 0.80', '0.70 .. 0.90' or '> other_value'"
-        )
+        raise ValueError(f"{text!r} is not an expectation: write e.g. '>= 0.80', '0.70 .. 0.90' or '> other_value'")
 
 
 class Claim(Strict):

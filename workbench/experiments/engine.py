@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import psutil
 from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
-from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
+from papermill.engines import Engine, papermill_engines
 
 from workbench.experiments.outputs import code_cells
 from workbench.experiments.runs import Status
@@ -44,27 +44,42 @@ class _KernelManager(AsyncKernelManager):
     """Starts this very interpreter, whatever kernels the user has installed, and talks over Unix sockets."""
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
-        return [sys.executable, "-m", "ipykernel_launcher", "-f", self.connection_file, *(extra_arguments or [])]
+        return [
+            sys.executable,
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            self.connection_file,
+            *(extra_arguments or []),
+        ]
 
 
-class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is untyped
-    log_: CellLog
+class _Client(NotebookClient):
+    """Executes the cells one by one and tells the log; stops the kernel at once if a cell did not end well."""
 
-    def papermill_execute_cells(self) -> None:
-        assert self.km is not None
-        process = psutil.Process(self.km.provisioner.pid)
-        self.log_.kernel_started(process.pid, process.create_time())
-        try:
-            for index in code_cells(self.nb):
-                self.log_.cell_started(index)
-                status, error, message = self._run_cell(index)
-                self.log_.cell_ended(index, status, error, message)
-                if status is not Status.COMPLETED:
-                    self.shutdown_kernel = "immediate"
-                    return
-        except BaseException:
+    def __init__(self, notebook: NotebookNode, log: CellLog, **options: Any) -> None:
+        super().__init__(notebook, **options)
+        self._cell_log = log
+
+    def execute_cells(self, **kernel: Any) -> None:
+        """``kernel`` goes to the kernel's start. Raises ``KernelStartError``."""
+        self.reset_execution_trackers()
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self.setup_kernel(cleanup_kc=True, **kernel))
+            except RuntimeError as error:
+                raise KernelStartError(str(error)) from error
             self.shutdown_kernel = "immediate"
-            raise
+            assert self.km is not None and self.km.provisioner is not None
+            process = psutil.Process(self.km.provisioner.pid)
+            self._cell_log.kernel_started(process.pid, process.create_time())
+            for index in code_cells(self.nb):
+                self._cell_log.cell_started(index)
+                status, error_name, message = self._run_cell(index)
+                self._cell_log.cell_ended(index, status, error_name, message)
+                if status is not Status.COMPLETED:
+                    return
+            self.shutdown_kernel = "graceful"
 
     def _run_cell(self, index: int) -> tuple[Status, str, str]:
         try:
@@ -79,14 +94,10 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is un
             return Status.INTERRUPTED, "interrupt", "stopped by the user"
         return Status.COMPLETED, "", ""
 
-    def log_output_message(self, output: NotebookNode) -> None:
-        if output.output_type == "stream":
-            self.log_.stream(output.name, "".join(output.text))
-
     def process_message(self, *arguments: Any, **options: Any) -> Any:
-        output = super(PapermillNotebookClient, self).process_message(*arguments, **options)
-        if output:
-            self.log_output_message(output)
+        output = super().process_message(*arguments, **options)
+        if output and output.output_type == "stream":
+            self._cell_log.stream(output.name, "".join(output.text))
         return output
 
 
@@ -97,30 +108,22 @@ class _TruthfulEngine(Engine):  # type: ignore[misc]
         timeout: float, start_timeout: float = 60, **_: Any,
     ) -> NotebookNode:  # fmt: skip
         cell_log.executing(nb)
-        manager = NotebookExecutionManager(nb, output_path=None, progress_bar=False)
         # Unix socket paths are limited to about 100 characters, so they live in a short folder of their own.
         with tempfile.TemporaryDirectory(prefix="wb-") as sockets:
-            kernel = _KernelManager(
+            manager = _KernelManager(
                 kernel_name=kernel_name, transport="ipc", connection_file=str(Path(sockets) / "kernel.json")
             )
             client = _Client(
-                manager,
-                km=kernel,
+                nb,
+                cell_log,
+                km=manager,
                 timeout=timeout,
                 startup_timeout=start_timeout,
-                kernel_name=kernel_name,
                 record_timing=False,
-                shutdown_kernel="graceful",
+                raise_on_iopub_timeout=True,
                 extra_arguments=["--HistoryManager.enabled=False"],
             )
-            client.log_ = cell_log
-            try:
-                client.execute(env=environment, cwd=str(work), cleanup_kc=True)
-            except RuntimeError as error:
-                raise KernelStartError(str(error)) from error
-            finally:
-                with contextlib.suppress(Exception):
-                    client._cleanup_kernel()
+            client.execute_cells(env=environment, cwd=str(work))
         # papermill marks its copy up where it finds errors; ours stays as the kernel left it.
         return copy.deepcopy(nb)
 

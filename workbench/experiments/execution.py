@@ -20,10 +20,18 @@ from workbench.experiments.claims import judge
 from workbench.experiments.engine import ENGINE, KernelStartError
 from workbench.experiments.outputs import Recorded, canonical_sha256, code_cells, collect, headings
 from workbench.experiments.provenance import code_version, environment_record, lock_sha256
-from workbench.experiments.runs import FORMAT_VERSION, Run, Status, create_run, list_runs, running, write_record
+from workbench.experiments.runs import (
+    FORMAT_VERSION,
+    Run,
+    Status,
+    create_run,
+    list_runs,
+    running,
+    write_record,
+)
 from workbench.experiments.spec import Experiment, Scalar, load_experiment, load_notebook
 from workbench.experiments.surroundings import Redactor, kernel_environment
-from workbench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
+from workbench.files import canonical_json, sha256_bytes, sha256_file, storage_errors, write_atomic
 from workbench.workspace import Workspace
 
 __all__ = ["Progress", "RunPlan", "Silent", "plan", "run"]
@@ -99,9 +107,7 @@ def plan(workspace: Workspace, spec: Path, given: dict[str, str] | None = None) 
     ]
 
 
-def run(
-    workspace: Workspace, plan: RunPlan, *, progress: Progress | None = None, clock: Clock | None = None
-) -> Run:
+def run(workspace: Workspace, plan: RunPlan, *, progress: Progress | None = None, clock: Clock | None = None) -> Run:
     """Execute one plan. Returns the run however it ended: look at its ``status``.
 
     Raises ``IntegrityError`` if an input no longer matches its digest (nothing is started then), ``StorageError`` if not
@@ -138,7 +144,13 @@ class _Runner:
     """One run in the making: keeps the record on disk true at every step. It is the engine's ``CellLog``."""
 
     def __init__(self, workspace: Workspace, plan: RunPlan, path: Path, progress: Progress, clock: Clock) -> None:
-        self.workspace, self.plan, self.path, self.progress, self.clock = workspace, plan, path, progress, clock
+        self.workspace, self.plan, self.path, self.progress, self.clock = (
+            workspace,
+            plan,
+            path,
+            progress,
+            clock,
+        )
         self.work = path / "work"
         self.redactor = Redactor(workspace, work=self.work)
         self.notebook = self._prepared()
@@ -160,7 +172,13 @@ class _Runner:
         """The notebook with the parameters in it, without outputs, in its final shape."""
         from papermill.parameterize import parameterize_notebook
 
-        notebook = parameterize_notebook(self.plan.notebook, self._injected(), comment="Parameters of this run")
+        notebook = parameterize_notebook(
+            self.plan.notebook,
+            self._injected(),
+            comment="Parameters of this run",
+            kernel_name="python3",
+            language="python",
+        )
         for cell in notebook.cells:
             cell.metadata.pop("papermill", None)
             if "injected-parameters" in cell.metadata.get("tags", []):
@@ -205,7 +223,12 @@ class _Runner:
                 for index in self.order
             ],
             "claims": [
-                {**claim.model_dump(), "outcome": "not tested", "measured": None, "reason": "the run has not ended"}
+                {
+                    **claim.model_dump(),
+                    "outcome": "not tested",
+                    "measured": None,
+                    "reason": "the run has not ended",
+                }
                 for claim in experiment.claims
             ],
             "digests": {"canonical_sha256": None, "raw_sha256": None},
@@ -236,7 +259,10 @@ class _Runner:
                     self._execute_notebook()
                     status, detail = self._how_it_ended()
                 except KernelStartError as error:
-                    status, detail = Status.KILLED, f"the kernel did not start: {self.redactor.text(str(error))}"
+                    status, detail = (
+                        Status.KILLED,
+                        f"the kernel did not start: {self.redactor.text(str(error))}",
+                    )
                 except KeyboardInterrupt:
                     status, detail = Status.INTERRUPTED, "stopped by the user"
         except StorageError as error:
@@ -305,7 +331,8 @@ class _Runner:
         self.progress.cell_ended(number + 1, self.titles[index], status, seconds)
 
     def stream(self, name: str, text: str) -> None:
-        with (self.path / f"{name}.txt").open("a", encoding="utf-8") as file:
+        path = self.path / f"{name}.txt"
+        with storage_errors(path), path.open("a", encoding="utf-8") as file:
             file.write(self.redactor.text(text))
 
     # On disk
@@ -365,5 +392,10 @@ class _Runner:
 
 
 def _values(recorded: Recorded) -> bytes:
-    content = {"format_version": 1, "values": recorded.values, "figures": recorded.figures, "tables": recorded.tables}
+    content = {
+        "format_version": 1,
+        "values": recorded.values,
+        "figures": recorded.figures,
+        "tables": recorded.tables,
+    }
     return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"

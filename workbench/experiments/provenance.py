@@ -61,9 +61,7 @@ def lock_sha256(workspace: Workspace) -> str | None:
 
 def environment_record() -> dict[str, Any]:
     """Interpreter, platform, pinned settings and every installed package with its version."""
-    packages = {
-        distribution.name.lower(): distribution.version for distribution in importlib.metadata.distributions()
-    }
+    packages = {distribution.name.lower(): distribution.version for distribution in importlib.metadata.distributions()}
     return {
         "python": platform.python_version(),
         "implementation": sys.implementation.name,

@@ -28,7 +28,16 @@ from workbench.errors import InputError, IntegrityError, NotFoundError, StorageE
 from workbench.files import is_locked, locked, sha256_file, storage_errors, write_atomic
 from workbench.workspace import Workspace
 
-__all__ = ["FORMAT_VERSION", "Run", "Status", "create_run", "list_runs", "open_run", "recover", "write_record"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Run",
+    "Status",
+    "create_run",
+    "list_runs",
+    "open_run",
+    "recover",
+    "write_record",
+]
 
 FORMAT_VERSION: Final = 1
 _RESERVE: Final = 262_144  # bytes kept aside so that a full disk cannot keep a run from saying so

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import nbformat
-import papermill
 from papermill.iorw import load_notebook_node
+from papermill.translators import PythonTranslator
 from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.documents import Strict, read_document
@@ -95,12 +95,16 @@ class Experiment(Strict):
     question: str = Field(min_length=1, description="What the experiment asks")
     notebook: str = Field(description="Path of the notebook, relative to the workspace")
     parameters: dict[str, Parameter] = Field(default_factory=dict)
-    grid: dict[str, list[Scalar]] = Field(default_factory=dict, description="Parameter to values; one run each combination")
+    grid: dict[str, list[Scalar]] = Field(
+        default_factory=dict, description="Parameter to values; one run each combination"
+    )
     seeds: list[int] = Field(default_factory=lambda: [42], min_length=1, description="One run each; given as 'seed'")
     inputs: dict[str, Annotated[Input, BeforeValidator(_short_input)]] = Field(default_factory=dict)
     timeout: float = Field(600, gt=0, description="Seconds a cell may take")
     claims: list[Claim] = Field(default_factory=list)
-    quick: dict[str, Scalar] = Field(default_factory=dict, description="Parameter values of the notebook's test at reduced size")
+    quick: dict[str, Scalar] = Field(
+        default_factory=dict, description="Parameter values of the notebook's test at reduced size"
+    )
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Experiment":
@@ -174,14 +178,25 @@ def load_notebook(workspace: Workspace, experiment: Experiment) -> nbformat.Note
     """
     path = (workspace.root / experiment.notebook).resolve()
     if not path.is_relative_to(workspace.root):
-        raise SpecError(f"experiment {experiment.id!r}: the notebook {experiment.notebook!r} lies outside the workspace")
+        raise SpecError(
+            f"experiment {experiment.id!r}: the notebook {experiment.notebook!r} lies outside the workspace"
+        )
     try:
         notebook = load_notebook_node(str(path))
-        taken = set(papermill.inspect_notebook(str(path)))
     except FileNotFoundError:
         raise SpecError(f"experiment {experiment.id!r}: the notebook {experiment.notebook!r} does not exist") from None
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, ValueError, OSError, AttributeError) as error:
+    except (
+        nbformat.reader.NotJSONError,
+        nbformat.ValidationError,
+        ValueError,
+        OSError,
+        AttributeError,
+    ) as error:
         raise SpecError(f"experiment {experiment.id!r}: {experiment.notebook!r} is not a notebook") from error
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if not cells:
+        raise SpecError(f"experiment {experiment.id!r}: no cell of {experiment.notebook!r} is tagged 'parameters'")
+    taken = {parameter.name for parameter in PythonTranslator.inspect(cells[0])}
     for name in [*experiment.parameters, *experiment.inputs, "seed"]:
         if name not in taken:
             raise SpecError(

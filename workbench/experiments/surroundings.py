@@ -102,9 +102,7 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return type(value)(
-                {k: v if k in ("image/png", "image/jpeg") else self.value(v) for k, v in value.items()}
-            )
+            return type(value)({k: v if k in ("image/png", "image/jpeg") else self.value(v) for k, v in value.items()})
         if isinstance(value, list):
             return [self.value(item) for item in value]
         return value

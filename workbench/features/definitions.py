@@ -31,9 +31,7 @@ class Feature:
 
 
 def _prior(window_us: int, what: str = "count(*)") -> str:
-    return (
-        f'{what} OVER (PARTITION BY "user" ORDER BY t RANGE BETWEEN {window_us} PRECEDING AND CURRENT ROW EXCLUDE GROUP)'
-    )
+    return f'{what} OVER (PARTITION BY "user" ORDER BY t RANGE BETWEEN {window_us} PRECEDING AND CURRENT ROW EXCLUDE GROUP)'
 
 
 def _is_new(key: str) -> str:
@@ -44,9 +42,7 @@ def _sum_denied(window_us: int) -> str:
     return f"coalesce({_prior(window_us, 'sum(denied)')}, 0)"
 
 
-_LAST: Final = (
-    'last_value(t) OVER (PARTITION BY "user" ORDER BY t RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)'
-)
+_LAST: Final = 'last_value(t) OVER (PARTITION BY "user" ORDER BY t RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)'
 
 FEATURES: Final = (
     Feature("hour", f"(local_us // {_HOUR}) % 24", "hour, local", "-", "work has its hours"),
@@ -58,9 +54,7 @@ FEATURES: Final = (
         "-",
         "Monday to Friday, 06:00 to 19:59 local",
     ),
-    Feature(
-        "is_first", f"CAST({_LAST} IS NULL AS TINYINT)", "0 or 1", "1", "nothing is known of this user yet"
-    ),
+    Feature("is_first", f"CAST({_LAST} IS NULL AS TINYINT)", "0 or 1", "1", "nothing is known of this user yet"),
     Feature(
         "seconds_since_last",
         f"coalesce(least(t - {_LAST}, {_MONTH}), {_MONTH}) / 1000000",

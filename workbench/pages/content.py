@@ -18,7 +18,25 @@ __all__ = ["clean_html", "code_html", "markdown_html", "plain_text", "svg_uri"]
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _TABLE_TAGS: Final = {"table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption", "colgroup", "col"}
-_TEXT_TAGS: Final = {"p", "div", "span", "b", "i", "em", "strong", "code", "pre", "br", "ul", "ol", "li", "sub", "sup", "h3", "h4"}
+_TEXT_TAGS: Final = {
+    "p",
+    "div",
+    "span",
+    "b",
+    "i",
+    "em",
+    "strong",
+    "code",
+    "pre",
+    "br",
+    "ul",
+    "ol",
+    "li",
+    "sub",
+    "sup",
+    "h3",
+    "h4",
+}
 _DROPPED: Final = re.compile(r"<(script|style|template|iframe|object|svg|math)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 
 

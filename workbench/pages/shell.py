@@ -53,7 +53,5 @@ def render(package: str, template: str, **content: Any) -> str:
     """Render ``template`` from the folder of ``package``; it extends ``page.html.j2`` and may use ``macros.html.j2``."""
     style = _style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     return _environment(package).get_template(template).render(style=Markup(style), policy=policy, **content)  # noqa: S704

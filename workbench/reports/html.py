@@ -81,7 +81,10 @@ def _surroundings(run: Run) -> list[tuple[str, str]]:
     facts = [
         ("Started", record["started"]),
         ("Ended", record["ended"] or "unknown: the runner died"),
-        ("Code", f"workbench {code['workbench']}, commit {commit}" + (", with uncommitted changes" if code["dirty"] else "")),
+        (
+            "Code",
+            f"workbench {code['workbench']}, commit {commit}" + (", with uncommitted changes" if code["dirty"] else ""),
+        ),
     ]
     if environment:
         packages = environment["packages"]
@@ -143,7 +146,11 @@ def _output(output: NotebookNode) -> dict[str, Any]:
         return {"kind": "figure", "source": svg_uri(data["image/svg+xml"]), **_unnamed(data)}
     for mime in ("image/png", "image/jpeg"):
         if mime in data:
-            return {"kind": "figure", "source": f"data:{mime};base64,{''.join(data[mime].split())}", **_unnamed(data)}
+            return {
+                "kind": "figure",
+                "source": f"data:{mime};base64,{''.join(data[mime].split())}",
+                **_unnamed(data),
+            }
     if "text/markdown" in data:
         return {"kind": "html", "html": markdown_html(data["text/markdown"])}
     if "text/html" in data:

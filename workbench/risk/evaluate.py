@@ -149,12 +149,22 @@ def permutation_importance(result: CrossValidation, *, repeats: int = 3, rows: i
         if len(test) > rows:
             test = np.sort(rng.choice(test, rows, replace=False))
         measured = sklearn_permutation_importance(
-            model, X[test], y[test], scoring="average_precision", n_repeats=repeats, random_state=result.seed, n_jobs=1
+            model,
+            X[test],
+            y[test],
+            scoring="average_precision",
+            n_repeats=repeats,
+            random_state=result.seed,
+            n_jobs=1,
         )
         drops.append(measured.importances)
     importances = np.concatenate(drops, axis=1)
     frame = pd.DataFrame(
-        {"feature": result.table.X.columns, "mean": importances.mean(axis=1), "sd": importances.std(axis=1, ddof=1)}
+        {
+            "feature": result.table.X.columns,
+            "mean": importances.mean(axis=1),
+            "sd": importances.std(axis=1, ddof=1),
+        }
     ).sort_values("mean", ascending=False, ignore_index=True)
     frame["rank"] = np.arange(1, len(frame) + 1)
     return frame

@@ -30,7 +30,10 @@ def curves_figure(result: CrossValidation, roc: Metric, precision: Metric) -> Fi
     right.plot(recalls, precisions, color=_LINE, linewidth=2)
     right.axhline(float(y.mean()), color="#555555", linewidth=1, linestyle=":")
     right.set(
-        xlabel="Recall", ylabel="Precision", ylim=(0, 1.02), title=f"Precision-recall, average {precision.value:.3f}"
+        xlabel="Recall",
+        ylabel="Precision",
+        ylim=(0, 1.02),
+        title=f"Precision-recall, average {precision.value:.3f}",
     )
     return figure
 

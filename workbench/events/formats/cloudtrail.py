@@ -8,7 +8,7 @@ Field meanings: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloud
 
 import duckdb
 
-from workbench.events.formats.reading import IngestOptions, Source, text, wide
+from workbench.events.formats.reading import IngestOptions, Source, path_text, text, wide
 from workbench.events.formats.times import moment
 from workbench.events.mapping import TimeField
 
@@ -50,7 +50,7 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
             SELECT record, json_extract_string(item, [{paths}]) FROM (
                 SELECT unnest(items) AS item, generate_subscripts(items, 1) AS record FROM (
                     SELECT json_extract(json, '$.Records[*]') AS items
-                    FROM read_json_objects({text(str(source.path))}, format='unstructured',
+                    FROM read_json_objects({path_text(source.path)}, format='unstructured',
                         compression={text("gzip" if source.gzipped else "none")},
                         maximum_object_size={max(16_777_216, source.size * (40 if source.gzipped else 1) + 1024)})))"""
         )

@@ -57,7 +57,7 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
             "resource": f"CASE WHEN {well_formed} THEN split_part(words[2], '?', 1) ELSE request END",
             "outcome": """CASE WHEN status IN ('401', '403', '407', '429') THEN 'denied'
                 WHEN status >= '400' THEN 'failure' ELSE 'success' END""",
-            "attributes": f"""json_object('status', CAST(status AS INTEGER), 'bytes', TRY_CAST(bytes AS BIGINT),
+            "attributes": f"""json_object('status', TRY_CAST(status AS INTEGER), 'bytes', TRY_CAST(bytes AS BIGINT),
                 'referrer', nullif(nullif(referrer, '-'), ''), 'host', host,
                 'query', CASE WHEN {well_formed} THEN nullif(split_part(words[2], '?', 2), '') END)""",
             "skipped": "CASE WHEN coalesce(trim(line), '') = '' THEN 'empty line' END",

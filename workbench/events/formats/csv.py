@@ -22,9 +22,11 @@ def _header(source: Source, dialect: CsvDialect) -> tuple[list[str], int]:
     """Column names, and the number of lines before the data."""
     if dialect.names is not None:
         return dialect.names, dialect.skip
+    # Python's reader wants a single character; DuckDB's takes up to four.
+    head = source.head.removeprefix("\ufeff").replace(dialect.delimiter, dialect.delimiter[0])
     reader = stdlib_csv.reader(
-        io.StringIO(source.head.removeprefix("\ufeff")),
-        delimiter=dialect.delimiter,
+        io.StringIO(head, newline=None),
+        delimiter=dialect.delimiter[0],
         **({"quotechar": dialect.quote} if dialect.quote else {"quoting": stdlib_csv.QUOTE_NONE}),  # type: ignore[arg-type]
     )
     for _ in range(dialect.skip):
@@ -45,6 +47,12 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
     mapping = mapping_for(options, "csv", names, source.name)
     encoding = dialect.encoding if dialect.encoding != "utf-8" else options.encoding
     load_csv(
-        connection, source, names, skip=skip, delimiter=dialect.delimiter, quote=dialect.quote, encoding=encoding
+        connection,
+        source,
+        names,
+        skip=skip,
+        delimiter=dialect.delimiter,
+        quote=dialect.quote,
+        encoding=encoding,
     )
     return map_rows("numbered", mapping, options, column_reader)

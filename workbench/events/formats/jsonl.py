@@ -27,13 +27,17 @@ def looks_like(head: str, name: str) -> bool:  # noqa: ARG001
 
 def select(connection: duckdb.DuckDBPyConnection, source: Source, options: IngestOptions) -> str:
     load_lines(connection, source, options.encoding)
-    valid = "numbered WHERE line IS NOT NULL AND json_valid(line) AND json_type(line) = 'OBJECT'"
+    # CASE, because AND may look at the type of what is not JSON at all.
+    is_object = "coalesce(CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' END, false)"
+    valid = f"numbered WHERE {is_object}"
     if options.mapping is None:
         present = _first_keys(source.head)
     else:
         present = [
             str(row[0])
-            for row in connection.execute(f"SELECT DISTINCT unnest(json_keys(line)) FROM (FROM {valid} LIMIT 10000)").fetchall()
+            for row in connection.execute(
+                f"SELECT DISTINCT unnest(json_keys(line)) FROM (FROM {valid} LIMIT 10000)"
+            ).fetchall()
         ]
         present += [column for column in options.mapping.used_columns() if column.startswith("$")]
     mapping = mapping_for(options, "jsonl", present, source.name)
@@ -49,8 +53,8 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
         raw="line",
     )
     connection.execute(
-        """INSERT INTO misread (record, raw, reason)
+        f"""INSERT INTO misread (record, raw, reason)
         SELECT record, line, CASE WHEN json_valid(line) THEN 'not a JSON object' ELSE 'not valid JSON' END
-        FROM numbered WHERE line IS NOT NULL AND NOT (json_valid(line) AND coalesce(json_type(line) = 'OBJECT', false))"""
+        FROM numbered WHERE line IS NOT NULL AND NOT {is_object}"""
     )
     return rows

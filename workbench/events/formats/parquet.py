@@ -2,7 +2,7 @@
 
 import duckdb
 
-from workbench.events.formats.reading import IngestOptions, Source, text
+from workbench.events.formats.reading import IngestOptions, Source, path_text
 from workbench.events.formats.table import column_reader, map_rows, mapping_for
 
 __all__ = ["looks_like", "select"]
@@ -13,7 +13,7 @@ def looks_like(head: str, name: str) -> bool:  # noqa: ARG001  # every format ha
 
 
 def select(connection: duckdb.DuckDBPyConnection, source: Source, options: IngestOptions) -> str:
-    rows = f"read_parquet({text(str(source.path))}, file_row_number=true)"
+    rows = f"read_parquet({path_text(source.path)}, file_row_number=true)"
     present = [str(row[0]) for row in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()]
     present.remove("file_row_number")
     mapping = mapping_for(options, "parquet", present, source.name)

@@ -1,5 +1,6 @@
 """What all formats share: loading a file so that every record keeps its number, and making wide rows."""
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import duckdb
 from workbench.events.mapping import Mapping
 from workbench.events.schema import ABSENT, OUTCOMES, WIDE_COLUMNS
 
-__all__ = ["IngestOptions", "Source", "load_csv", "load_lines", "quoted", "text", "wide"]
+__all__ = ["IngestOptions", "Source", "load_csv", "load_lines", "path_text", "quoted", "text", "wide"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def path_text(path: Path) -> str:
+    """A path as a SQL string literal for DuckDB's readers, which would take ``[1]``, ``*`` and ``?`` for a pattern.
+
+    >>> path_text(Path("/logs/access[1].log"))
+    "'/logs/access[[]1].log'"
+    """
+    return text(glob.escape(str(path)))
+
+
 def quoted(name: str) -> str:
     """A SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
@@ -66,7 +76,7 @@ def load_csv(
         connection.execute(f"DROP TABLE IF EXISTS {table}")
     shape = ", ".join(f"{text(name)}: 'VARCHAR'" for name in columns)
     connection.execute(
-        f"CREATE TEMP TABLE loaded AS SELECT * FROM read_csv({text(str(source.path))}, columns={{{shape}}}, "
+        f"CREATE TEMP TABLE loaded AS SELECT * FROM read_csv({path_text(source.path)}, columns={{{shape}}}, "
         f"header=false, skip={skip}, auto_detect=false, delim={text(delimiter)}, quote={text(quote)}, "
         f"escape={text(quote)}, comment='', encoding={text(encoding)}, "
         f"compression={text('gzip' if source.gzipped else 'none')}, "

@@ -16,7 +16,7 @@ def mapping_for(options: IngestOptions, kind: str, present: list[str], name: str
     """The user's mapping, or the identity where the columns already have our names; checked against ``present``."""
     mapping = options.mapping
     if mapping is None:
-        if not _REQUIRED <= set(present):
+        if not set(present) >= _REQUIRED:
             raise MappingError(
                 f"{name}: the columns do not have the names of event fields, so a mapping file is needed (--map); "
                 f"columns found: {', '.join(present)}"
@@ -32,7 +32,9 @@ def check_columns(mapping: Mapping, present: list[str], name: str) -> None:
     """Raise ``MappingError`` if the mapping reads a column that is not there."""
     for column in mapping.used_columns():
         if column not in present:
-            raise MappingError(f"{name}: the mapping names a column {column!r} that is not there{nearest(column, present)}")
+            raise MappingError(
+                f"{name}: the mapping names a column {column!r} that is not there{nearest(column, present)}"
+            )
 
 
 def map_rows(

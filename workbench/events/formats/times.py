@@ -71,7 +71,11 @@ def moment(stamp: str, field: TimeField, timezone: str | None) -> Moment:
         local = "NULL" if carries == "true" else parsed
     if zone is None:
         reject = f"CASE WHEN NOT {carries} AND {local} IS NOT NULL THEN '{NEEDS_TIMEZONE}' END"
-        return Moment(f"CASE WHEN {carries} THEN {instant} END", f"CASE WHEN {carries} THEN {_carried(stamp)} END", reject)
+        return Moment(
+            f"CASE WHEN {carries} THEN {instant} END",
+            f"CASE WHEN {carries} THEN {_carried(stamp)} END",
+            reject,
+        )
     there = local_to_utc(local, zone)
     return Moment(
         f"CASE WHEN {carries} THEN {instant} ELSE {there.utc} END",

@@ -1,0 +1,5 @@
+"""``python -m workbench`` is the same as ``workbench``."""
+
+from workbench.cli import main
+
+main()
