@@ -55,9 +55,7 @@ def test_an_exception_ends_failed_and_names_the_cell(make: Callable[..., Path], 
 
 
 @pytest.mark.parametrize("code", ["import sys\nsys.exit()", "import sys\nsys.exit(0)", "raise SystemExit(1)"])
-def test_leaving_from_a_cell_is_no_success(
-    make: Callable[..., Path], run_once: Callable[..., Run], code: str
-) -> None:
+def test_leaving_from_a_cell_is_no_success(make: Callable[..., Path], run_once: Callable[..., Run], code: str) -> None:
     run = run_once(make(*BEFORE, "# The fault", code, *AFTER, claims=[CLAIM]))
     assert_stopped(run, Status.FAILED)
     assert run.record["detail"].startswith("SystemExit")

@@ -1,13 +1,13 @@
 """From log files to a dataset: one pass of DuckDB per file, then one sorted write."""
 
-import codecs
+import contextlib
 import glob
 import gzip
 import re
 import shutil
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from workbench.workspace import Workspace
 __all__ = ["IngestOptions", "IngestResult", "ingest"]
 
 _HEAD = 65_536  # bytes looked at to tell the format
+_ENCODINGS = ("utf-8", "utf-16", "latin-1")  # what DuckDB reads without fetching an extension
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def ingest(
     if name is not None:
         check_name(name)
     sweep_abandoned(workspace.datasets)
-    with staging(workspace.datasets) as folder:
+    with staging(workspace.datasets) as folder, _within_memory(memory_limit):
         sources = _open_sources(files, folder, options)
         kind = _one_format(sources, format, options)
         connection = connect(folder, memory_limit=memory_limit)
@@ -93,6 +94,16 @@ def ingest(
     return IngestResult(made, name, kind, already_there, **reasons)
 
 
+@contextlib.contextmanager
+def _within_memory(limit: str | None) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise InputError(
+            f"{limit or 'the memory there is'} does not suffice: allow more with --memory-limit"
+        ) from error
+
+
 def _check(format: str, options: IngestOptions) -> None:
     if format != "auto" and format not in FORMATS:
         raise InputError(f"unknown format {format!r}{nearest(format, ['auto', *FORMATS])}")
@@ -102,10 +113,9 @@ def _check(format: str, options: IngestOptions) -> None:
     if options.mapping is not None:
         for zone in options.mapping.zones():
             _check_zone(zone, MappingError)
-    try:
-        codecs.lookup(options.encoding)
-    except LookupError:
-        raise InputError(f"unknown encoding {options.encoding!r}; known: {', '.join(_ENCODINGS)}") from None
+    _check_encoding(options.encoding, InputError)
+    if options.mapping is not None:
+        _check_encoding(options.mapping.csv.encoding, MappingError)
     if options.year is not None and not 1970 <= options.year <= 2200:
         raise InputError(f"--year {options.year} is not between 1970 and 2200")
 
@@ -119,6 +129,11 @@ def _check_zone(zone: str | None, error: type[InputError]) -> None:
         hint = nearest(zone, known)
         expected = hint if "did you mean" in hint else "; expected UTC, +HH:MM or a name such as Europe/Berlin"
         raise error(f"unknown time zone {zone!r}{expected}")
+
+
+def _check_encoding(encoding: str, error: type[InputError]) -> None:
+    if encoding not in _ENCODINGS:
+        raise error(f"unknown encoding {encoding!r}{nearest(encoding, _ENCODINGS)}")
 
 
 def _open_sources(files: Sequence[str], folder: Path, options: IngestOptions) -> list[Source]:
@@ -195,18 +210,21 @@ def _read(connection: duckdb.DuckDBPyConnection, kind: str, source: Source, inde
             f"INSERT INTO wide (file, event_id, {listed}) SELECT {index}, "
             f"coalesce(event_id, '{source.sha256[:8]}-' || record), {listed} FROM ({rows})"
         )
-    except duckdb.OutOfMemoryException:
+    except (duckdb.OutOfMemoryException, duckdb.InterruptException):
         raise
     except duckdb.Error as error:
         raise InputError(f"{source.name!r} cannot be read as {kind}: {_first_line(error, source)}") from error
     connection.execute(
-        f"INSERT INTO wide (file, record, rejected, raw) SELECT {index}, record, reason, raw FROM misread"
+        "INSERT INTO wide (file, record, skipped, rejected, raw) "
+        f"SELECT {index}, record, CASE WHEN reason IS NULL THEN 'empty line' END, reason, raw FROM misread"
     )
 
 
 def _first_line(error: Exception, source: Source) -> str:
     """DuckDB's own sentence, without its hints and without the folders of this machine."""
     sentence = str(error).splitlines()[0].split(": ", 1)[-1]
+    if "state machine reached an invalid state" in sentence:
+        return r"its lines do not all end alike (\n, \r\n or a stray \r): make them, for example with tr -d '\r'"
     return sentence.replace(glob.escape(str(source.path)), source.name).replace(str(source.path), source.name)
 
 
@@ -228,7 +246,11 @@ def _count(connection: duckdb.DuckDBPyConnection, sources: list[Source], *, stri
         WHERE rowid IN (
             SELECT unnest(others) FROM (
                 SELECT list(rowid ORDER BY file, record)[2:] AS others FROM wide
-                WHERE skipped IS NULL AND rejected IS NULL GROUP BY event_id HAVING count(*) > 1))"""
+                WHERE skipped IS NULL AND rejected IS NULL
+                    -- Counting first: nearly always no id repeats, and lists of a million single rows are slow.
+                    AND event_id IN (SELECT event_id FROM wide WHERE skipped IS NULL AND rejected IS NULL
+                        GROUP BY event_id HAVING count(*) > 1)
+                GROUP BY event_id))"""
     )
     rows = connection.execute(
         """SELECT file, count(*) FILTER (skipped IS NULL AND rejected IS NULL), count(skipped), count(rejected)

@@ -27,11 +27,12 @@ __all__ = ["CsvDialect", "FieldSource", "LabelField", "Mapping", "TimeField", "l
 
 
 def _try(sql: str, *values: object) -> str | None:
-    """What DuckDB says against ``sql``, so that a mistake is told of the mapping and not of the data; None if nothing."""
-    try:
-        duckdb.execute(sql, list(values))
-    except duckdb.Error as error:
-        return str(error).splitlines()[0].split(": ", 1)[-1]
+    """What DuckDB says against ``sql``, so that a mistake is laid to the mapping and not to the data; else None."""
+    with duckdb.connect() as connection:
+        try:
+            connection.execute(sql, list(values)).fetchall()
+        except duckdb.Error as error:
+            return str(error).splitlines()[0].split(": ", 1)[-1]
     return None
 
 

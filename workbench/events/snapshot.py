@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 import duckdb
 
 from workbench import __version__
+from workbench.errors import InputError
 from workbench.events.dataset import FORMAT_VERSION, Dataset, LabelSet
-from workbench.events.formats.reading import quoted, text
+from workbench.events.formats.reading import path_text, quoted, text
 from workbench.events.schema import EVENT_COLUMNS, LABEL_COLUMNS, SCHEMA_VERSION
 from workbench.files import canonical_json, sha256_bytes, sha256_file, storage_errors, write_atomic
 from workbench.workspace import Workspace
@@ -36,7 +37,10 @@ def connect(spill: Path | None = None, *, memory_limit: str | None = None) -> du
     if spill is not None:
         connection.execute(f"SET temp_directory = {text(str(spill / 'spill'))}")
     if memory_limit is not None:
-        connection.execute(f"SET memory_limit = {text(memory_limit)}")
+        try:
+            connection.execute(f"SET memory_limit = {text(memory_limit)}")
+        except duckdb.Error as error:
+            raise InputError(f"memory limit {memory_limit!r}: expected a size such as 512MB") from error
     return connection
 
 
@@ -78,7 +82,8 @@ def publish(
 ) -> tuple[Dataset, bool]:
     """Write the rows of the temporary table ``wide`` as a dataset (and its labels) and move them into place.
 
-    ``origin`` is what the digest covers beside the rows. Returns the dataset and whether it was there already.
+    ``origin`` is what the digest covers beside the rows. Returns the dataset and whether it was there already. Its
+    labels are in place before it is, so that it is never seen without them.
     """
     built = folder / "dataset"
     with storage_errors(workspace.datasets):
@@ -89,7 +94,7 @@ def publish(
             f'SELECT {_columns(EVENT_COLUMNS)} FROM wide WHERE {_GOOD} ORDER BY "timestamp", file, record',
             events,
         )
-        stored = f"SELECT * FROM read_parquet({text(str(events))})"
+        stored = f"SELECT * FROM read_parquet({path_text(events)})"
         rows, first, last = connection.execute(
             f'SELECT count(*), min("timestamp")::VARCHAR, max("timestamp")::VARCHAR FROM ({stored})'
         ).fetchall()[0]
@@ -117,20 +122,17 @@ def publish(
                 f"WHERE rejected IS NOT NULL ORDER BY file, record) TO {text(str(rejects))} (FORMAT json)"
             )
             files.append(_described(rejects, sum(reasons["rejected"].values())))
-    dataset = _seal(
+    digest = _seal(
         built,
-        workspace.datasets,
         Dataset,
         {"identity": identity, "files": files, "reasons": reasons, "source_names": source_names},
     )
     if connection.execute(f"SELECT count(label) FROM wide WHERE {_GOOD}").fetchall()[0][0]:
-        _publish_labels(connection, workspace, folder, dataset[0])
-    return dataset
+        _publish_labels(connection, workspace, folder, digest)
+    return _move(built, workspace.datasets / digest, Dataset)
 
 
-def _publish_labels(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, folder: Path, dataset: Dataset
-) -> LabelSet:
+def _publish_labels(connection: duckdb.DuckDBPyConnection, workspace: Workspace, folder: Path, dataset: str) -> None:
     built = folder / "labels"
     with storage_errors(workspace.labels):
         workspace.labels.mkdir(parents=True, exist_ok=True)
@@ -142,27 +144,24 @@ def _publish_labels(
             'ORDER BY "timestamp", file, record',
             path,
         )
-        stored = f"SELECT * FROM read_parquet({text(str(path))})"
+        stored = f"SELECT * FROM read_parquet({path_text(path)})"
         counts = dict(connection.execute(f"SELECT label, count(*) FROM ({stored}) GROUP BY 1 ORDER BY 1").fetchall())
         identity = {
             "schema_version": SCHEMA_VERSION,
-            "dataset": dataset.digest,
+            "dataset": dataset,
             "rows": sum(counts.values()),
             "counts": counts,
             "labels_sha256": content_sha256(connection, stored, folder),
         }
-    labels, _ = _seal(
-        built,
-        workspace.labels,
-        LabelSet,
-        {"identity": identity, "files": [_described(path, identity["rows"])]},
-    )
-    return labels
+    digest = _seal(built, LabelSet, {"identity": identity, "files": [_described(path, identity["rows"])]})
+    _move(built, workspace.labels / digest, LabelSet)
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
     try:
-        connection.execute(f"COPY ({query}) TO {text(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+        connection.execute(
+            f"COPY ({query}) TO {text(str(path))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+        )
     except duckdb.IOException as error:
         if "No space left" in str(error):
             raise OSError(28, "No space left on device") from error
@@ -173,8 +172,8 @@ def _described(path: Path, rows: int) -> dict[str, Any]:
     return {"path": path.name, "rows": rows, "size": path.stat().st_size, "sha256": sha256_file(path)}
 
 
-def _seal(built: Path, home: Path, kind: type[Kind], manifest: dict[str, Any]) -> tuple[Kind, bool]:
-    """Add the manifest to a finished folder and rename it to its digest; a folder already there is left as it is."""
+def _seal(built: Path, kind: type[Dataset] | type[LabelSet], manifest: dict[str, Any]) -> str:
+    """Add the manifest to a finished folder; returns its digest."""
     digest = sha256_bytes(canonical_json(manifest["identity"]))
     manifest = {
         "kind": kind.KIND,
@@ -184,11 +183,16 @@ def _seal(built: Path, home: Path, kind: type[Kind], manifest: dict[str, Any]) -
         "written_by": {"workbench": __version__, "duckdb": duckdb.__version__},
     }
     write_atomic(built / "manifest.json", canonical_json(manifest) + b"\n")
-    final = home / digest
-    try:
-        built.rename(final)
-    except OSError:
-        if not (final / "manifest.json").is_file():
-            raise
-        return kind.open(final), True
+    return digest
+
+
+def _move(built: Path, final: Path, kind: type[Kind]) -> tuple[Kind, bool]:
+    """Rename a sealed folder to its digest; a folder already there is left as it is, and True says so."""
+    with storage_errors(final):
+        try:
+            built.rename(final)
+        except OSError:
+            if not (final / "manifest.json").is_file():
+                raise
+            return kind.open(final), True
     return kind.open(final), False

@@ -111,14 +111,18 @@ def table(name: str, frame: "pd.DataFrame", *, caption: str = "", digits: int = 
     """
     if len(frame) > 1_000:
         raise ValueError(f"table {name!r} has {len(frame):,} rows: show at most 1,000, or a summary")
+
+    def rounded(value: float) -> str:
+        return f"{value:.{digits}f}"
+
     columns = [str(column) for column in frame.columns]
     rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
     payload = {"name": _name(name), "caption": caption, "digits": digits, "columns": columns, "rows": rows}
     _display(
         {
             TABLE_MIME: payload,
-            "text/html": frame.to_html(index=False, border=0, float_format=f"%.{digits}f"),
-            "text/plain": frame.to_string(index=False, float_format=f"%.{digits}f"),
+            "text/html": frame.to_html(index=False, border=0, float_format=rounded),
+            "text/plain": frame.to_string(index=False, float_format=rounded),
         }
     )
 

@@ -182,7 +182,7 @@ def load_notebook(workspace: Workspace, experiment: Experiment) -> nbformat.Note
             f"experiment {experiment.id!r}: the notebook {experiment.notebook!r} lies outside the workspace"
         )
     try:
-        notebook = load_notebook_node(str(path))
+        notebook: nbformat.NotebookNode = load_notebook_node(nbformat.read(path, as_version=4))
     except FileNotFoundError:
         raise SpecError(f"experiment {experiment.id!r}: the notebook {experiment.notebook!r} does not exist") from None
     except (

@@ -5,6 +5,7 @@ Columns in reach: ``t`` (integer microseconds, UTC), ``local_us`` (the same, loc
 ``EXCLUDE GROUP`` leaves out the event itself and all that share its time, so that ties never see each other.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,6 +88,7 @@ FEATURES: Final = (
 )
 
 
-def spec_sha256() -> str:
-    """Digest of all definitions: two tables with the same one were made by the same rules."""
-    return sha256_bytes(canonical_json([SPEC_VERSION, *([f.name, f.sql] for f in FEATURES)]))
+def spec_sha256(extra: Mapping[str, str] | None = None) -> str:
+    """Digest of all definitions (and of features of one's own): tables with the same one were made by the same rules."""
+    shipped = [[feature.name, feature.sql] for feature in FEATURES]
+    return sha256_bytes(canonical_json([SPEC_VERSION, shipped, sorted((extra or {}).items())]))

@@ -1,5 +1,6 @@
 """From a dataset to a table of features: one SQL query."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -30,8 +31,17 @@ class FeatureTable:
     spec_sha256: str
 
 
-def build(dataset: Dataset, labels: LabelSet | None = None, *, features: list[str] | None = None) -> FeatureTable:
+def build(
+    dataset: Dataset,
+    labels: LabelSet | None = None,
+    *,
+    features: list[str] | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> FeatureTable:
     """Compute ``features`` (all, unless named) for every labelled event of ``dataset``.
+
+    ``extra`` adds features of one's own: name to SQL over the event columns, ``t`` and ``local_us`` (microseconds). A
+    window in it must leave out the event itself and what comes later, as those in ``definitions`` do.
 
     Every event counts towards the past of later ones, labelled or not. Of several labels of one event the newest
     counts. ``labels`` is the dataset's only label set unless given.
@@ -43,8 +53,9 @@ def build(dataset: Dataset, labels: LabelSet | None = None, *, features: list[st
     for name in chosen:
         if name not in known:
             raise InputError(f"unknown feature {name!r}{nearest(name, known)}")
+    expressions = {name: known[name].sql for name in chosen} | dict(extra or {})
     labels = labels or dataset.labels()
-    columns = ", ".join(f'CAST({known[name].sql} AS DOUBLE) AS "{name}"' for name in chosen)
+    columns = ", ".join(f'CAST({sql} AS DOUBLE) AS "{name}"' for name, sql in expressions.items())
     query = f"""
         WITH past AS (
             SELECT *, epoch_us("timestamp") AS t, epoch_us("timestamp") + utc_offset_min::BIGINT * 60000000 AS local_us,
@@ -58,10 +69,10 @@ def build(dataset: Dataset, labels: LabelSet | None = None, *, features: list[st
     with duckdb.connect() as connection:
         frame = connection.execute(query).df()
     return FeatureTable(
-        X=frame[chosen],
+        X=frame[list(expressions)],
         y=frame["y"].to_numpy(dtype=np.int8),
         users=frame["user"].to_numpy(dtype=object),
         event_id=frame["event_id"].to_numpy(dtype=object),
         timestamp=frame["timestamp"].to_numpy(),
-        spec_sha256=spec_sha256(),
+        spec_sha256=spec_sha256(extra),
     )

@@ -56,6 +56,11 @@ class _Renderer(mistune.HTMLRenderer):
             return super().image(text, url, title)
         return f"<em>[image: {text or escape(url)}]</em>"
 
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        if self.safe_url(url).startswith("#harmful"):
+            return text
+        return super().link(text, url, title)
+
     def inline_math(self, text: str) -> str:
         return _formula(text, display="inline")
 

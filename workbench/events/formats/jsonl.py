@@ -4,6 +4,7 @@ import json
 
 import duckdb
 
+from workbench.errors import InputError
 from workbench.events.formats.reading import IngestOptions, Source, load_lines, text
 from workbench.events.formats.table import check_columns, map_rows, mapping_for
 
@@ -21,6 +22,14 @@ def _first_keys(head: str) -> list[str]:
     return []
 
 
+def _path(column: str) -> str:
+    """A key as a JSON path; a path stays as it is."""
+    if column.startswith("$"):
+        return column
+    escaped = column.replace("\\", "\\\\").replace('"', '\\"')
+    return f'$."{escaped}"'
+
+
 def looks_like(head: str, name: str) -> bool:  # noqa: ARG001
     return head.lstrip().startswith("{") and bool(_first_keys(head))
 
@@ -32,6 +41,8 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
     valid = f"numbered WHERE {is_object}"
     if options.mapping is None:
         present = _first_keys(source.head)
+        if not present:
+            raise InputError(f"{source.name!r} does not begin with JSON objects, one a line")
     else:
         present = [
             str(row[0])
@@ -43,7 +54,7 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
     mapping = mapping_for(options, "jsonl", present, source.name)
     check_columns(mapping, present, source.name)
     used = mapping.used_columns()
-    paths = ", ".join(text(column if column.startswith("$") else f'$."{column}"') for column in used)
+    paths = ", ".join(text(_path(column)) for column in used)
     place = {column: index + 1 for index, column in enumerate(used)}
     rows = map_rows(
         f"(SELECT record, line, json_extract_string(line, [{paths}]) AS cells FROM {valid})",

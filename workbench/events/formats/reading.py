@@ -1,6 +1,7 @@
 """What all formats share: loading a file so that every record keeps its number, and making wide rows."""
 
 import glob
+import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,8 +70,9 @@ def load_csv(
 ) -> None:
     """Load a delimited file into ``numbered(record, <columns> VARCHAR)`` and ``misread(record, reason, raw)``.
 
-    ``record`` counts from 1 with the header, a quoted line break not counting. DuckDB reads in parallel and gives no
-    record numbers; a table's ``rowid`` does, once the records that DuckDB refused before each row are added.
+    ``record`` counts from 1 with the header and empty lines, a quoted line break not counting. DuckDB reads in parallel
+    and gives no record numbers; a table's ``rowid`` does, once the records that DuckDB refused or passed over before
+    each row are added. An empty line is in ``misread`` with no reason.
     """
     for table in ("loaded", "refused", "refused_scans", "misread"):
         connection.execute(f"DROP TABLE IF EXISTS {table}")
@@ -89,6 +91,8 @@ def load_csv(
         "WHEN 'UNQUOTED VALUE' THEN 'a quote that never closes' WHEN 'LINE SIZE OVER MAXIMUM' THEN 'line too long' "
         "ELSE lower(any_value(error_type)::VARCHAR) END AS reason FROM refused GROUP BY line"
     )
+    if len(columns) > 1 and _has_empty_lines(source):
+        _find_empty_lines(connection, source, skip=skip, quote=quote, encoding=encoding)
     connection.execute(
         f"""CREATE OR REPLACE TEMP VIEW numbered AS
         WITH gaps AS (
@@ -101,6 +105,41 @@ def load_csv(
         if connection.execute("SELECT count(*) FROM misread").fetchall()[0][0]
         else f"CREATE OR REPLACE TEMP VIEW numbered AS SELECT rowid + 1 + {skip} AS record, * FROM loaded"
     )
+
+
+def _has_empty_lines(source: Source) -> bool:
+    """Whether there may be any: a glance at the bytes, far cheaper than looking for them."""
+    with gzip.open(source.path) if source.gzipped else source.path.open("rb") as file:
+        before = b""
+        while piece := file.read(1 << 20):
+            if any(pair in before + piece for pair in (b"\n\n", b"\r\n\r", b"\r\r", b"\n\0\n", b"\n\0\r")):
+                return True
+            before = piece[-3:]
+    return False
+
+
+def _find_empty_lines(
+    connection: duckdb.DuckDBPyConnection, source: Source, *, skip: int, quote: str, encoding: str
+) -> None:
+    """Add the empty lines outside quotes to ``misread``; DuckDB passes them over but counts them in what it refuses."""
+    unmarked = "latin-1" if encoding == "utf-8" else encoding  # so that no line is refused for its bytes
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE lines AS SELECT * FROM read_csv({path_text(source.path)},
+            columns={{'line': 'VARCHAR'}}, header=false, skip={skip}, auto_detect=false, delim='\x01', quote='',
+            escape='', comment='', encoding={text(unmarked)}, max_line_size=100000000,
+            compression={text("gzip" if source.gzipped else "none")})"""
+    )
+    quotes = f"length(line) - length(replace(line, {text(quote)}, ''))" if quote else "0"
+    connection.execute(
+        f"""INSERT INTO misread (record)
+        SELECT record FROM (
+            SELECT line, {skip} + row_number() OVER (ORDER BY rowid) AS record FROM (
+                SELECT rowid, line, coalesce(sum({quotes}) OVER (
+                    ORDER BY rowid ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) % 2 = 0 AS begins FROM lines)
+            WHERE begins)
+        WHERE line IS NULL AND record NOT IN (SELECT record FROM misread)"""
+    )
+    connection.execute("DROP TABLE lines")
 
 
 def load_lines(connection: duckdb.DuckDBPyConnection, source: Source, encoding: str) -> None:

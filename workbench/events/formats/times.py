@@ -42,6 +42,11 @@ def local_to_utc(local: str, zone: str) -> Moment:
     return Moment(utc, f"CAST(date_diff('minute', {utc}, {local}) AS SMALLINT)", "NULL")
 
 
+def _in_utc(instant: str) -> str:
+    """A TIMESTAMPTZ as UTC TIMESTAMP. By its microseconds: ``timezone('UTC', …)`` asks ICU, at ten times the cost."""
+    return f"make_timestamp(epoch_us({instant}))"
+
+
 def _carried(stamp: str) -> str:
     """Minutes east of UTC written at the end of a stamp."""
     sign = f"CASE regexp_extract({stamp}, '([+-])\\d\\d:?(?:\\d\\d)?$', 1) WHEN '-' THEN -1 ELSE 1 END"
@@ -55,19 +60,20 @@ def moment(stamp: str, field: TimeField, timezone: str | None) -> Moment:
     zone = field.timezone or timezone
     if field.format in ("epoch_s", "epoch_ms", "epoch_us"):
         scale = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}[field.format]
-        utc = f"make_timestamp(CAST(round(TRY_CAST({stamp} AS DECIMAL(26, 6)) * {scale}) AS BIGINT))"
+        micros = f"TRY_CAST(round(TRY_CAST({stamp} AS DECIMAL(26, 6)) * {scale}) AS BIGINT)"
+        utc = f"CASE WHEN abs({micros}) < 1000000000000000000 THEN make_timestamp({micros}) END"
         if zone is None or fixed_offset(zone) is not None:
             return Moment(utc, str(fixed_offset(zone or "UTC")), "NULL")
         local = f"timezone({text(zone)}, timezone('UTC', {utc}))"
         return Moment(utc, f"CAST(date_diff('minute', {utc}, {local}) AS SMALLINT)", "NULL")
     if field.format == "iso":
         carries = f"regexp_matches({stamp}, ':\\d\\d([.,]\\d+)?\\s*([Zz]|[+-]\\d\\d(:?\\d\\d)?)$')"
-        instant = f"timezone('UTC', TRY_CAST({stamp} AS TIMESTAMPTZ))"
+        instant = _in_utc(f"TRY_CAST({stamp} AS TIMESTAMPTZ)")
         local = f"TRY_CAST({stamp} AS TIMESTAMP)"
     else:
         carries = "true" if "%z" in field.format else "false"
         parsed = f"try_strptime({stamp}, {text(field.format)})"
-        instant = f"timezone('UTC', {parsed})" if carries == "true" else "NULL"
+        instant = _in_utc(parsed) if carries == "true" else "NULL"
         local = "NULL" if carries == "true" else parsed
     if zone is None:
         reject = f"CASE WHEN NOT {carries} AND {local} IS NOT NULL THEN '{NEEDS_TIMEZONE}' END"
