@@ -20,13 +20,18 @@ def complaints(path: Path) -> list[str]:
             found.append(f"{path}: cell {number} has no id")
     if notebook.metadata.get("widgets"):
         found.append(f"{path}: the metadata hold widget state")
-    if not any("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells) and "dashboards" not in path.parts:
+    if (
+        not any("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
+        and "dashboards" not in path.parts
+    ):
         found.append(f"{path}: no cell is tagged 'parameters'")
     return found
 
 
 def main(folders: list[str]) -> int:
-    paths = sorted(path for folder in folders for path in Path(folder).rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+    paths = sorted(
+        path for folder in folders for path in Path(folder).rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
+    )
     found = [complaint for path in paths for complaint in complaints(path)]
     print("\n".join(found) or f"{len(paths)} notebooks, all without outputs")
     return 1 if found or not paths else 0

@@ -70,11 +70,11 @@ def given(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
 def read(workspace: Workspace, given: Callable[[str, str | bytes], Path]) -> Callable[..., Read]:
     """Write a file and ingest it; options of ``IngestOptions`` and of ``ingest`` by name, a mapping as a dict."""
 
-    def reading(name: str, content: str | bytes, **options: Any) -> Read:
+    def reading(file: str, content: str | bytes, /, **options: Any) -> Read:
         mapping = options.pop("mapping", None)
         stated = {key: options.pop(key) for key in ("year", "timezone", "encoding") if key in options}
         model = Mapping.model_validate(mapping) if isinstance(mapping, dict) else mapping
-        return Read(ingest(workspace, [str(given(name, content))], options=IngestOptions(model, **stated), **options))
+        return Read(ingest(workspace, [str(given(file, content))], options=IngestOptions(model, **stated), **options))
 
     return reading
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from workbench.errors import IntegrityError, InputError, NotFoundError
+from workbench.errors import InputError, IntegrityError, NotFoundError
 from workbench.experiments import Run, Status, list_runs, open_run, plan
 from workbench.experiments.execution import run
 from workbench.workspace import Workspace

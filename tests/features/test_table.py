@@ -72,7 +72,7 @@ def oracle(rows: list[dict[str, Any]], row: dict[str, Any]) -> dict[str, float]:
 
     local = datetime.fromtimestamp(row["t"] / 1e6, tz=UTC) + timedelta(minutes=row["offset"])
     since = min(row["t"] - max((r["t"] for r in prior), default=row["t"] - MONTH), MONTH)
-    first = min((r["t"] for r in rows if r["user"] == row["user"]))
+    first = min(r["t"] for r in rows if r["user"] == row["user"])
     return {
         "hour": local.hour,
         "is_weekend": local.weekday() >= 5,

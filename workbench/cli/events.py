@@ -19,7 +19,6 @@ from workbench.events import (
     open_dataset,
     summarise,
 )
-from workbench.events.page import write_page
 
 __all__ = ["app"]
 
@@ -130,6 +129,8 @@ def show_command(
         found.verify()
     summary = summarise(found)
     if html is not None:
+        from workbench.events.page import write_page  # brings matplotlib
+
         write_page(found, summary, html)
         output.print(f"{html}", markup=False, soft_wrap=True)
     elif json:
@@ -176,7 +177,8 @@ def _print_summary(summary: Summary, *, verified: bool) -> None:
                 ("time", f"{summary.first} to {summary.last}, {summary.days:g} days"),
                 (
                     "distinct",
-                    f"{summary.users:,} users, {summary.sources:,} sources, {summary.ips:,} IPs, {summary.resources:,} resources",
+                    f"{summary.users:,} users, {summary.sources:,} sources, {summary.ips:,} IPs, "
+                    f"{summary.resources:,} resources",
                 ),
                 ("actions", counted(summary.actions)),
                 ("outcomes", counted(summary.outcomes)),

@@ -10,7 +10,6 @@ from rich.table import Table
 from workbench.cli.console import errors, output, print_json, workspace_of
 from workbench.errors import SpecError
 from workbench.experiments import Run, Status, list_runs, open_run, plan, run
-from workbench.reports import publish
 from workbench.workspace import Workspace
 
 __all__ = ["register"]
@@ -29,9 +28,14 @@ class _Terminal:
 
     def __init__(self) -> None:
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
-            console=errors, transient=True, disable=not errors.is_terminal,
-        )  # fmt: skip
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=errors,
+            transient=True,
+            disable=not errors.is_terminal,
+        )
         self._task: TaskID | None = None
         self._cells = 0
 
@@ -154,6 +158,8 @@ def report_command(
     out: Annotated[Path | None, typer.Option(help="File to write; otherwise reports/<run id>.html.")] = None,
 ) -> None:
     """Write the report of a run: one HTML file that needs nothing else."""
+    from workbench.reports import publish
+
     workspace = workspace_of(context)
     path = publish(workspace, open_run(workspace, run), out)
     output.print(workspace.shown(path), markup=False, soft_wrap=True)

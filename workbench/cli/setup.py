@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel
 
 from workbench.cli.console import output, print_json
 from workbench.events.mapping import Mapping
@@ -42,5 +43,5 @@ def init_command(
 
 def schema_command(document: Annotated[Document, typer.Argument(help="Which YAML file.")]) -> None:
     """Print the JSON Schema of a YAML file, for editors."""
-    model = {Document.EXPERIMENT: Experiment, Document.MAPPING: Mapping}[document]
-    print_json(model.model_json_schema())
+    models: dict[Document, type[BaseModel]] = {Document.EXPERIMENT: Experiment, Document.MAPPING: Mapping}
+    print_json(models[document].model_json_schema())

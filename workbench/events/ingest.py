@@ -149,7 +149,7 @@ def _open_sources(files: Sequence[str], folder: Path, options: IngestOptions) ->
         elif Path(given).exists():
             paths.append((Path(given), Path(given).name))
         else:
-            found = sorted(glob.glob(given, recursive=True)) if glob.has_magic(given) else []
+            found = sorted(glob.glob(given, recursive=True)) if glob.has_magic(given) else []  # noqa: PTH207  # absolute too
             if not found:
                 raise NotFoundError(
                     f"no file matches {given!r}" if glob.has_magic(given) else f"{given!r} does not exist"

@@ -109,7 +109,8 @@ def publish(
         reasons = {
             verdict: dict(
                 connection.execute(
-                    f"SELECT {verdict}, count(*) AS n FROM wide WHERE {verdict} IS NOT NULL GROUP BY 1 ORDER BY n DESC, 1"
+                    f"SELECT {verdict}, count(*) AS n FROM wide WHERE {verdict} IS NOT NULL "
+                    "GROUP BY 1 ORDER BY n DESC, 1"
                 ).fetchall()
             )
             for verdict in ("skipped", "rejected")
@@ -146,14 +147,15 @@ def _publish_labels(connection: duckdb.DuckDBPyConnection, workspace: Workspace,
         )
         stored = f"SELECT * FROM read_parquet({path_text(path)})"
         counts = dict(connection.execute(f"SELECT label, count(*) FROM ({stored}) GROUP BY 1 ORDER BY 1").fetchall())
+        rows = sum(counts.values())
         identity = {
             "schema_version": SCHEMA_VERSION,
             "dataset": dataset,
-            "rows": sum(counts.values()),
+            "rows": rows,
             "counts": counts,
             "labels_sha256": content_sha256(connection, stored, folder),
         }
-    digest = _seal(built, LabelSet, {"identity": identity, "files": [_described(path, identity["rows"])]})
+    digest = _seal(built, LabelSet, {"identity": identity, "files": [_described(path, rows)]})
     _move(built, workspace.labels / digest, LabelSet)
 
 

@@ -1,8 +1,8 @@
 """Believable compliance events, as many as wanted, the same for a seed on every machine.
 
-People in six roles work in five offices with fixed UTC offsets: habitual devices and addresses, working hours, weekends,
-night shifts, joiners, leavers, replaced devices and journeys. Half-way through, habits drift: more remote work, more
-exports. Into that, six behaviours are mixed (``BEHAVIOURS``), some close to what honest people do. Labels come days
+People in six roles work in five offices with fixed UTC offsets: habitual devices and addresses, working hours,
+weekends, night shifts, joiners, leavers, replaced devices and journeys. Half-way through, habits drift: more remote
+work, more exports. Into that, six behaviours are mixed (``BEHAVIOURS``), some close to what honest people do. Labels come days
 later and are wrong at a stated rate.
 
 How many events: about 5.5 per user and day (100 users over 90 days: about 50,000; 1,900 users: about 1,000,000), of

@@ -5,8 +5,9 @@ is made in ``workbench.reports``.
 """
 
 from workbench.experiments.claims import Claim, Expectation, Outcome, Verdict, judge
-from workbench.experiments.execution import RunPlan, plan, run
+from workbench.experiments.execution import run
 from workbench.experiments.outputs import Recorded, collect
+from workbench.experiments.planning import RunPlan, plan
 from workbench.experiments.recording import figure, record, table
 from workbench.experiments.runs import Run, Status, list_runs, open_run, recover
 from workbench.experiments.spec import Experiment, load_experiment

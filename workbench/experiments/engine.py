@@ -1,7 +1,8 @@
 """A papermill engine that tells how each cell really ended.
 
-papermill 2.7's own engine marks every cell completed after a cell timeout or a dead kernel, and takes ``sys.exit()`` in a
-cell for success. This one reports to a ``CellLog`` as things happen, and stops at the first cell that does not end well.
+papermill 2.7's own engine marks every cell completed after a cell timeout or a dead kernel, and takes ``sys.exit()``
+in a cell for success. This one reports to a ``CellLog`` as things happen, and stops at the first cell that does not
+end well.
 """
 
 import contextlib
@@ -71,7 +72,8 @@ class _Client(NotebookClient):
                 raise KernelStartError(str(error)) from error
             self.shutdown_kernel = "immediate"
             assert self.km is not None and self.km.provisioner is not None
-            process = psutil.Process(self.km.provisioner.pid)
+            # The local provisioner, the only one used here, knows the process; the base class does not say so.
+            process = psutil.Process(getattr(self.km.provisioner, "pid", None))
             self._cell_log.kernel_started(process.pid, process.create_time())
             for index in code_cells(self.nb):
                 self._cell_log.cell_started(index)

@@ -4,12 +4,13 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, Any, Final
 
 from workbench.experiments.recording import FIGURE_MIME, TABLE_MIME, VALUE_MIME
 from workbench.files import sha256_bytes
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 __all__ = ["Recorded", "canonical_sha256", "code_cells", "collect", "headings"]
 
@@ -29,7 +30,7 @@ class Recorded:
         return {value["name"]: value for value in self.values}
 
 
-def code_cells(notebook: NotebookNode) -> list[int]:
+def code_cells(notebook: "NotebookNode") -> list[int]:
     """Indexes of the cells that will be executed."""
     return [
         index
@@ -38,7 +39,7 @@ def code_cells(notebook: NotebookNode) -> list[int]:
     ]
 
 
-def headings(notebook: NotebookNode) -> list[str]:
+def headings(notebook: "NotebookNode") -> list[str]:
     """For each cell, the last markdown heading at or above it ('' before the first)."""
     current, found = "", []
     for cell in notebook.cells:
@@ -49,7 +50,7 @@ def headings(notebook: NotebookNode) -> list[str]:
     return found
 
 
-def _outputs(notebook: NotebookNode, mime: str) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+def _outputs(notebook: "NotebookNode", mime: str) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
     for index, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             data = output.get("data", {})
@@ -58,7 +59,7 @@ def _outputs(notebook: NotebookNode, mime: str) -> Iterator[tuple[int, dict[str,
                 yield index, (json.loads(payload) if isinstance(payload, str) else dict(payload)), data
 
 
-def collect(notebook: NotebookNode) -> Recorded:
+def collect(notebook: "NotebookNode") -> Recorded:
     """Gather values, figures and tables in cell order."""
     values = [{**payload, "cell": index} for index, payload, _ in _outputs(notebook, VALUE_MIME)]
     figures = [
@@ -70,7 +71,7 @@ def collect(notebook: NotebookNode) -> Recorded:
     return Recorded(values, figures, tables, sorted({name for name in names if names.count(name) > 1}))
 
 
-def canonical_sha256(notebook: NotebookNode) -> str:
+def canonical_sha256(notebook: "NotebookNode") -> str:
     """Digest of what the notebook says: sources and outputs, without anything that varies between equal runs.
 
     Left out: metadata, ids, execution counts, standard error (progress bars), widget views; memory addresses are

@@ -18,15 +18,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import nbformat
 import psutil
 
 from workbench.clock import Clock, SystemClock, utc
 from workbench.errors import InputError, IntegrityError, NotFoundError, StorageError, WorkbenchError, nearest
 from workbench.files import is_locked, locked, sha256_file, storage_errors, write_atomic
 from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 __all__ = [
     "FORMAT_VERSION",
@@ -102,18 +104,21 @@ class Run:
         environment: dict[str, Any] = json.loads((self.path / "environment.json").read_bytes())
         return environment
 
-    def notebook(self) -> nbformat.NotebookNode:
+    def notebook(self) -> "NotebookNode":
         """The executed notebook, checked against the digest in the record.
 
         Raises ``NotFoundError`` if there is none, ``IntegrityError`` if it was changed.
         """
+        import nbformat  # slow to import: not for every command
+
         path = self.path / "executed.ipynb"
         if not path.is_file():
             raise NotFoundError(f"run {self.id} left no executed notebook")
         stated = self.record["digests"]["raw_sha256"]
         if stated is not None and sha256_file(path) != stated:
             raise IntegrityError(f"the executed notebook of run {self.id} was changed after the run")
-        return nbformat.read(path, as_version=4)
+        notebook: NotebookNode = nbformat.read(path, as_version=4)
+        return notebook
 
 
 def create_run(workspace: Workspace, experiment: str, clock: Clock) -> Path:

@@ -3,17 +3,17 @@
 import ast
 import itertools
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import nbformat
-from papermill.iorw import load_notebook_node
-from papermill.translators import PythonTranslator
 from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.documents import Strict, read_document
 from workbench.errors import SpecError, nearest
 from workbench.experiments.claims import Claim
 from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 __all__ = ["Experiment", "Input", "Parameter", "load_experiment", "load_notebook"]
 
@@ -171,18 +171,22 @@ def load_experiment(path: Path) -> Experiment:
     return read_document(path, Experiment, what="experiment file", error=SpecError)
 
 
-def load_notebook(workspace: Workspace, experiment: Experiment) -> nbformat.NotebookNode:
+def load_notebook(workspace: Workspace, experiment: Experiment) -> "NotebookNode":
     """The experiment's notebook, if it takes all the experiment's parameters.
 
     Raises ``SpecError`` if it is missing, no notebook, outside the workspace, or lacks a parameter.
     """
+    import nbformat  # papermill and nbformat take two seconds to import: not for every command
+    from papermill.iorw import load_notebook_node
+    from papermill.translators import PythonTranslator
+
     path = (workspace.root / experiment.notebook).resolve()
     if not path.is_relative_to(workspace.root):
         raise SpecError(
             f"experiment {experiment.id!r}: the notebook {experiment.notebook!r} lies outside the workspace"
         )
     try:
-        notebook: nbformat.NotebookNode = load_notebook_node(nbformat.read(path, as_version=4))
+        notebook: NotebookNode = load_notebook_node(nbformat.read(path, as_version=4))
     except FileNotFoundError:
         raise SpecError(f"experiment {experiment.id!r}: the notebook {experiment.notebook!r} does not exist") from None
     except (
@@ -200,6 +204,7 @@ def load_notebook(workspace: Workspace, experiment: Experiment) -> nbformat.Note
     for name in [*experiment.parameters, *experiment.inputs, "seed"]:
         if name not in taken:
             raise SpecError(
-                f"experiment {experiment.id!r}: the notebook's cell tagged 'parameters' has no {name!r}{nearest(name, taken)}"
+                f"experiment {experiment.id!r}: the notebook's cell tagged 'parameters' has no {name!r}"
+                f"{nearest(name, taken)}"
             )
     return notebook

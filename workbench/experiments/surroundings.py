@@ -7,11 +7,12 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, Any, Final
 
 from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 __all__ = ["SETTINGS", "Redactor", "kernel_environment"]
 
@@ -107,7 +108,7 @@ class Redactor:
             return [self.value(item) for item in value]
         return value
 
-    def cell(self, cell: NotebookNode) -> None:
+    def cell(self, cell: "NotebookNode") -> None:
         """Redact a cell's outputs in place."""
         if "outputs" in cell:
             cell["outputs"] = self.value(cell["outputs"])

@@ -32,7 +32,8 @@ class Feature:
 
 
 def _prior(window_us: int, what: str = "count(*)") -> str:
-    return f'{what} OVER (PARTITION BY "user" ORDER BY t RANGE BETWEEN {window_us} PRECEDING AND CURRENT ROW EXCLUDE GROUP)'
+    frame = f"RANGE BETWEEN {window_us} PRECEDING AND CURRENT ROW EXCLUDE GROUP"
+    return f'{what} OVER (PARTITION BY "user" ORDER BY t {frame})'
 
 
 def _is_new(key: str) -> str:
@@ -89,6 +90,6 @@ FEATURES: Final = (
 
 
 def spec_sha256(extra: Mapping[str, str] | None = None) -> str:
-    """Digest of all definitions (and of features of one's own): tables with the same one were made by the same rules."""
+    """Digest of all definitions, and of features of one's own: the same digest, the same rules."""
     shipped = [[feature.name, feature.sql] for feature in FEATURES]
     return sha256_bytes(canonical_json([SPEC_VERSION, shipped, sorted((extra or {}).items())]))

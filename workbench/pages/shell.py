@@ -13,7 +13,7 @@ __all__ = ["number", "render"]
 
 
 def number(value: object, digits: int | None = None) -> str:
-    """A number as readers see it: whole numbers with thin spaces, others with ``digits`` decimals or 4 significant ones.
+    """A number as readers see it: thin spaces in whole ones, ``digits`` decimals or 4 significant ones in others.
 
     >>> number(49828), number(0.8926362), number(0.25, 1), number("yes"), number(None)
     ('49\u202f828', '0.8926', '0.2', 'yes', '–')
@@ -50,7 +50,7 @@ def _environment(package: str) -> jinja2.Environment:
 
 
 def render(package: str, template: str, **content: Any) -> str:
-    """Render ``template`` from the folder of ``package``; it extends ``page.html.j2`` and may use ``macros.html.j2``."""
+    """Render ``template`` of ``package``; it extends ``page.html.j2`` and may use ``macros.html.j2``."""
     style = _style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"

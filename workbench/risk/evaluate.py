@@ -70,8 +70,8 @@ def cross_validate(
 ) -> CrossValidation:
     """Stratified k-fold cross-validation of a random forest, all events of a user in one fold.
 
-    ``progress`` is called with each fold's number when it is done. Prediction runs on one thread: with more, scikit-learn's
-    forests are not bit-for-bit repeatable.
+    ``progress`` is called with each fold's number when it is done. Prediction runs on one thread: with more,
+    scikit-learn's forests are not bit-for-bit repeatable.
 
     Raises ``InputError`` if there are fewer users with a violation than folds.
     """
@@ -114,7 +114,8 @@ def bootstrap(
     """Percentile interval of ``score(y, p)``, drawing whole users with replacement.
 
     ``y``, ``p`` and ``users``: shape (n,). A draw without both classes is drawn again.
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; clusters as in Field and Welsh (2007).
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; clusters as in Field and
+    Welsh, Bootstrapping clustered data (2007).
 
     >>> y = np.array([0, 1, 0, 1], dtype=np.int8)
     >>> bootstrap(METRICS["roc_auc"], y, np.array([.1, .9, .2, .8]), np.array(list("abcd"), dtype=object), resamples=20)

@@ -94,7 +94,7 @@ def test_all_other_lines_are_counted_by_kind(read):
         "auth.log",
         login("Mar 27 13:08:09")
         + "Mar 27 13:08:10 web-1 CRON[1]: pam_unix(cron:session): session opened\n"
-        + "Mar 27 13:08:11 web-1 sshd[77]: message repeated 2 times: [ Failed password for root from 192.0.2.7 port 1 ]\n"
+        + "Mar 27 13:08:11 web-1 sshd[77]: message repeated 2 times: [ Failed password for root from ::1 port 1 ]\n"
         + "Mar 27 13:08:12 web-1 sshd[77]: Server listening on 0.0.0.0 port 22.\n"
         + "Mar 27 13:08:13 web-1 notsshd[77]: Accepted password for eve from 192.0.2.7 port 1 ssh2\n"
         + "\n"

@@ -60,7 +60,8 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
             "attributes": f"""json_object('status', TRY_CAST(status AS INTEGER), 'bytes', TRY_CAST(bytes AS BIGINT),
                 'referrer', nullif(nullif(referrer, '-'), ''), 'host', host,
                 'query', CASE WHEN {well_formed} THEN nullif(split_part(words[2], '?', 2), '') END)""",
-            "skipped": "CASE WHEN coalesce(trim(line), '') = '' THEN 'empty line' END",
+            # The cheap question first: trimming every line takes as long as half the parsing.
+            "skipped": "CASE WHEN fits THEN NULL WHEN coalesce(trim(line), '') = '' THEN 'empty line' END",
             "rejected": "CASE WHEN NOT fits THEN 'not a line of the combined or common log format' END",
         },
     )

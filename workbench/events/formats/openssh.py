@@ -51,7 +51,8 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
             )
     # A step back of half a year or more is a new year; the window runs over the whole file in line order.
     dated = f"""(SELECT *, CASE WHEN month IS NOT NULL THEN
-            {options.year or 0} + sum(CASE WHEN before - month >= 6 THEN 1 ELSE 0 END) OVER (ORDER BY record) END AS year
+            {options.year or 0} + sum(CASE WHEN before - month >= 6 THEN 1 ELSE 0 END) OVER (ORDER BY record)
+            END AS year
         FROM (SELECT *, last_value(month IGNORE NULLS) OVER (ORDER BY record ROWS BETWEEN UNBOUNDED PRECEDING
             AND 1 PRECEDING) AS before FROM syslog))"""
     local = "try_strptime(year::VARCHAR || ' ' || stamp, '%Y %b %d %H:%M:%S')"

@@ -87,7 +87,8 @@ def load_csv(
     connection.execute(
         "CREATE TEMP TABLE misread AS SELECT line::BIGINT AS record, any_value(csv_line) AS raw, "
         "CASE any_value(error_type) WHEN 'MISSING COLUMNS' THEN 'too few columns' "
-        "WHEN 'TOO MANY COLUMNS' THEN 'too many columns' WHEN 'INVALID ENCODING' THEN 'not valid text in this encoding' "
+        "WHEN 'TOO MANY COLUMNS' THEN 'too many columns' "
+        "WHEN 'INVALID ENCODING' THEN 'not valid text in this encoding' "
         "WHEN 'UNQUOTED VALUE' THEN 'a quote that never closes' WHEN 'LINE SIZE OVER MAXIMUM' THEN 'line too long' "
         "ELSE lower(any_value(error_type)::VARCHAR) END AS reason FROM refused GROUP BY line"
     )

@@ -1,0 +1,308 @@
+"""One run in the making: keeps the record on disk true at every step, whatever happens."""
+
+import contextlib
+import json
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+from papermill.parameterize import parameterize_notebook
+
+from workbench.clock import Clock, utc
+from workbench.errors import StorageError
+from workbench.experiments.claims import judge
+from workbench.experiments.engine import ENGINE, KernelStartError
+from workbench.experiments.execution import Progress
+from workbench.experiments.outputs import Recorded, canonical_sha256, code_cells, collect, headings
+from workbench.experiments.planning import RunPlan
+from workbench.experiments.provenance import code_version, environment_record, lock_sha256
+from workbench.experiments.runs import FORMAT_VERSION, Run, Status, list_runs, write_record
+from workbench.experiments.spec import Scalar
+from workbench.experiments.surroundings import Redactor, kernel_environment
+from workbench.files import canonical_json, sha256_bytes, storage_errors, write_atomic
+from workbench.workspace import Workspace
+
+__all__ = ["Runner"]
+
+
+@contextlib.contextmanager
+def _terminate_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM interrupts a run as Ctrl-C does, where signals can be had (the main thread)."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        previous = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+class Runner:
+    """Executes one plan in the folder ``path``. It is the engine's ``CellLog``."""
+
+    def __init__(self, workspace: Workspace, plan: RunPlan, path: Path, progress: Progress, clock: Clock) -> None:
+        self.workspace, self.plan, self.path, self.progress, self.clock = (
+            workspace,
+            plan,
+            path,
+            progress,
+            clock,
+        )
+        self.work = path / "work"
+        self.redactor = Redactor(workspace, work=self.work)
+        self.notebook = self._prepared()
+        self.titles = headings(self.notebook)
+        self.order = code_cells(self.notebook)
+        self.record = self._first_record()
+        self.earlier = self._earlier_seconds()
+        self.began = self.cell_began = clock.monotonic_ns()
+
+    # What is known before the start
+
+    def _injected(self) -> dict[str, Scalar]:
+        injected: dict[str, Scalar] = dict(self.plan.parameters)
+        for name, dataset in self.plan.inputs.items():
+            injected[name] = dataset.digest
+        return injected
+
+    def _prepared(self) -> nbformat.NotebookNode:
+        """The notebook with the parameters in it, without outputs, in its final shape."""
+        notebook: nbformat.NotebookNode = parameterize_notebook(
+            self.plan.notebook,
+            self._injected(),
+            comment="Parameters of this run",
+            kernel_name="python3",
+            language="python",
+        )
+        for cell in notebook.cells:
+            cell.metadata.pop("papermill", None)
+            if "injected-parameters" in cell.metadata.get("tags", []):
+                cell["id"] = "injected-parameters"
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        notebook.metadata.pop("widgets", None)
+        return notebook
+
+    def _first_record(self) -> dict[str, Any]:
+        experiment = self.plan.experiment
+        return {
+            "format_version": FORMAT_VERSION,
+            "id": self.path.name,
+            "experiment": experiment.id,
+            "title": experiment.title,
+            "question": experiment.question,
+            "status": Status.RUNNING,
+            "detail": "",
+            "stopped_at": None,
+            "started": utc(self.clock.time_ns()),
+            "ended": None,
+            "seconds": None,
+            "spec": experiment.model_dump(mode="json"),
+            "spec_sha256": sha256_bytes(canonical_json(experiment.model_dump(mode="json"))),
+            "notebook_sha256": self.plan.notebook_sha256,
+            "parameters": self.plan.parameters,
+            "inputs": {
+                name: {
+                    "reference": self.plan.references[name],
+                    "dataset_sha256": dataset.digest,
+                    "labels_sha256": self.plan.labels[name],
+                    "rows": dataset.rows,
+                }
+                for name, dataset in self.plan.inputs.items()
+            },
+            "code": code_version(self.workspace),
+            "lock_sha256": lock_sha256(self.workspace),
+            "environment_sha256": None,
+            "cells": [
+                {"cell": index, "heading": self.titles[index], "status": Status.NOT_RUN, "seconds": None}
+                for index in self.order
+            ],
+            "claims": [
+                {
+                    **claim.model_dump(),
+                    "outcome": "not tested",
+                    "measured": None,
+                    "reason": "the run has not ended",
+                }
+                for claim in experiment.claims
+            ],
+            "digests": {"canonical_sha256": None, "raw_sha256": None},
+            "kernel": None,
+        }
+
+    def _earlier_seconds(self) -> list[float] | None:
+        """Seconds per cell of the last completed run of the same notebook with the same number of cells."""
+        for earlier in reversed(list_runs(self.workspace, self.plan.experiment.id)):
+            same = earlier.record["notebook_sha256"] == self.record["notebook_sha256"]
+            if earlier.status is Status.COMPLETED and same and len(earlier.record["cells"]) == len(self.order):
+                return [cell["seconds"] for cell in earlier.record["cells"]]
+        return None
+
+    # The run itself
+
+    def execute(self) -> Run:
+        status, detail = Status.FAILED, ""
+        try:
+            environment = environment_record()
+            data = json.dumps(environment, indent=1).encode() + b"\n"
+            write_atomic(self.path / "environment.json", data)
+            self.record["environment_sha256"] = sha256_bytes(data)
+            self._save()
+            self.progress.run_started(self.path.name, len(self.order), sum(self.earlier) if self.earlier else None)
+            with _terminate_like_ctrl_c():
+                try:
+                    self._execute_notebook()
+                    status, detail = self._how_it_ended()
+                except KernelStartError as error:
+                    status, detail = (
+                        Status.KILLED,
+                        f"the kernel did not start: {self.redactor.text(str(error))}",
+                    )
+                except KeyboardInterrupt:
+                    status, detail = Status.INTERRUPTED, "stopped by the user"
+        except StorageError as error:
+            status, detail = Status.FAILED, str(error)
+        try:
+            return self._finish(status, detail)
+        except StorageError as error:
+            return self._finish(Status.FAILED, str(error), outputs=False)
+
+    def _execute_notebook(self) -> None:
+        self.work.mkdir()
+        with tempfile.TemporaryDirectory(prefix="wb-home-") as home:
+            notebook_folder = (self.workspace.root / self.plan.experiment.notebook).resolve().parent
+            environment = kernel_environment(self.workspace, notebook_folder, Path(home))
+            # papermill only adds its banner and raises again what the engine has told already.
+            with contextlib.suppress(PapermillExecutionError):
+                papermill.execute_notebook(
+                    self.notebook,
+                    None,
+                    engine_name=ENGINE,
+                    kernel_name="python3",
+                    progress_bar=False,
+                    cell_log=self,
+                    environment=environment,
+                    work=self.work,
+                    timeout=self.plan.experiment.timeout,
+                )
+        with contextlib.suppress(OSError):
+            self.work.rmdir()  # only if the notebook left no files there
+
+    def _how_it_ended(self) -> tuple[Status, str]:
+        stopped = next((cell for cell in self.record["cells"] if cell["status"] != Status.COMPLETED), None)
+        if stopped is None:
+            return Status.COMPLETED, ""
+        if stopped["status"] is Status.NOT_RUN:
+            return Status.KILLED, "the kernel died between two cells"
+        return Status(stopped["status"]), stopped["message"]
+
+    # CellLog
+
+    def executing(self, notebook: nbformat.NotebookNode) -> None:
+        self.notebook = notebook  # papermill works on a copy
+
+    def kernel_started(self, pid: int, started: float) -> None:
+        self.record["kernel"] = {"pid": pid, "started": started}
+        self._save()
+
+    def cell_started(self, index: int) -> None:
+        number = self.order.index(index)
+        self.cell_began = self.clock.monotonic_ns()
+        self.record["cells"][number]["status"] = Status.RUNNING
+        self._save()
+        self.progress.cell_started(number + 1, self.titles[index], self.earlier[number] if self.earlier else None)
+
+    def cell_ended(self, index: int, status: Status, error: str, message: str) -> None:
+        number = self.order.index(index)
+        seconds = round((self.clock.monotonic_ns() - self.cell_began) / 1e9, 3)
+        cell = self.record["cells"][number]
+        cell.update(status=status, seconds=seconds)
+        if status is not Status.COMPLETED:
+            text = f"{error}: {message}" if status is Status.FAILED else message
+            cell["message"] = self.redactor.text(text)
+            self.record["stopped_at"] = {"cell": index, "heading": self.titles[index]}
+        self.redactor.cell(self.notebook.cells[index])
+        self._save(notebook=True)
+        self.progress.cell_ended(number + 1, self.titles[index], status, seconds)
+
+    def stream(self, name: str, text: str) -> None:
+        path = self.path / f"{name}.txt"
+        with storage_errors(path), path.open("a", encoding="utf-8") as file:
+            file.write(self.redactor.text(text))
+
+    # On disk
+
+    def _save(self, *, notebook: bool = False) -> None:
+        if notebook:
+            write_atomic(self.path / "executed.ipynb", self._notebook_bytes())
+        write_record(self.path, self.record)
+
+    def _notebook_bytes(self) -> bytes:
+        states = {cell["cell"]: cell["status"] for cell in self.record["cells"]}
+        for index, cell in enumerate(self.notebook.cells):
+            cell.metadata.pop("papermill", None)
+            cell.metadata.pop("execution", None)
+            if not cell.metadata.get("tags"):
+                cell.metadata.pop("tags", None)
+            if index in states:
+                cell.metadata["workbench"] = {"status": str(states[index])}
+        self.notebook.metadata.pop("papermill", None)
+        self.notebook.metadata["workbench"] = {
+            "run": self.path.name,
+            "parameters": self.plan.parameters,
+            "status": str(self.record["status"]),
+        }
+        nbformat.validate(self.notebook)
+        text: str = nbformat.writes(self.notebook)
+        return (text + "\n").encode()
+
+    def _finish(self, status: Status, detail: str, *, outputs: bool = True) -> Run:
+        recorded = collect(self.notebook)
+        if status is Status.COMPLETED and recorded.repeated:
+            status = Status.FAILED
+            detail = f"recorded more than once: {', '.join(recorded.repeated)}; every name stands for one result"
+        verdicts = [
+            judge(claim, recorded.by_name(), completed=status is Status.COMPLETED)
+            for claim in self.plan.experiment.claims
+        ]
+        self.record.update(
+            status=status,
+            detail=detail,
+            ended=utc(self.clock.time_ns()),
+            seconds=round((self.clock.monotonic_ns() - self.began) / 1e9, 3),
+            claims=[verdict.as_dict() for verdict in verdicts],
+            kernel=None,
+        )
+        if outputs:
+            data = self._notebook_bytes()
+            write_atomic(self.path / "executed.ipynb", data)
+            write_atomic(self.path / "values.json", _values(recorded))
+            self.record["digests"] = {
+                "canonical_sha256": canonical_sha256(self.notebook),
+                "raw_sha256": sha256_bytes(data),
+            }
+        else:
+            self.record["digests"] = {"canonical_sha256": None, "raw_sha256": None}
+        write_record(self.path, self.record)
+        return Run.read(self.path)
+
+
+def _values(recorded: Recorded) -> bytes:
+    content = {
+        "format_version": 1,
+        "values": recorded.values,
+        "figures": recorded.figures,
+        "tables": recorded.tables,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
