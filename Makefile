@@ -46,7 +46,7 @@ lab: $(READY) ## JupyterLab on the project
 	$(JUPYTER) $(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/experiments
 
 dashboards: $(READY) ## the Voila dashboards
-	$(JUPYTER) WORKBENCH_HOME=$(CURDIR) $(BIN)/voila notebooks/dashboards
+	$(JUPYTER) WORKBENCH_HOME=$(CURDIR) $(BIN)/voila notebooks/dashboards/results.ipynb
 
 lock: $(READY) ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

@@ -27,6 +27,7 @@ BELOW = {
     "reports": {"experiments"},
     "dashboards": {"reports", "risk", "policies", "simulation"},
     "cli": {"dashboards"},
+    "__main__": {"cli"},
 }
 # The base is one storey, and within it these few lean on others.
 WITHIN_BASE = {

@@ -25,8 +25,7 @@ BLOCK = re.compile(r"^```(\w+)(?: ([^\n]+))?\n(.*?)^```$", re.MULTILINE | re.DOT
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str, str]]:
-    for kind, note, body in BLOCK.findall(page.read_text(encoding="utf-8")):
-        yield kind, note, body
+    yield from BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
 def commands(body: str) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """The report in a real browser, from ``file://`` with the network off."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def test_the_page_is_accessible(report: Path, open_page: Callable[..., object]) 
     assert page.evaluate("[...document.images].every(image => image.alt.trim().length > 3)")
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(h => +h.tagName[1])")
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False)), levels
+    assert all(after - before <= 1 for before, after in pairwise(levels)), levels
     assert page.evaluate("[...document.querySelectorAll('table')].every(t => t.querySelector('th[scope]'))")
     targets = page.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.getAttribute('href'))")
     assert targets and all(page.locator(target).count() == 1 for target in targets)

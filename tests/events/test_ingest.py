@@ -14,6 +14,7 @@ import pytest
 from workbench.errors import InputError, NotFoundError, StorageError
 from workbench.events import IngestOptions, ingest, list_datasets
 from workbench.files import is_locked
+from workbench.workspace import Workspace
 
 HEADER = "timestamp,user,action\n"
 NOON = "2024-01-01T12:00:00Z"
@@ -292,7 +293,6 @@ def test_a_file_in_the_way_of_a_folder_is_told(workspace, read, place):
 
 
 def test_a_workspace_may_lie_in_a_folder_that_looks_like_a_pattern(tmp_path, given):
-    from workbench.workspace import Workspace
 
     made = ingest(Workspace(tmp_path / "[a-z]*?"), [str(given("a.csv", ROWS))]).dataset
     made.verify()

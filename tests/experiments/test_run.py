@@ -121,9 +121,11 @@ SHUFFLES = (
     "import os, time, random, sys\nimport numpy as np\nprint(sorted({hash(str(i)) % 97 for i in range(9)}), hash('a'))",
     "print(time.strftime('%Z %H', time.gmtime(0)), time.strftime('%H', time.localtime(0)), object())",
     "random.seed(seed)\nprint(list({str(i) for i in range(30)}), random.random(), np.random.default_rng(seed).normal())",
-    "from matplotlib.figure import Figure\nimport workbench as wb\nfigure = Figure()\n"
-    "figure.subplots().plot(np.cumsum(np.random.default_rng(seed).normal(size=50)))\n"
-    "wb.figure('walk', figure, alt='A random walk.')",
+    (
+        "from matplotlib.figure import Figure\nimport workbench as wb\nfigure = Figure()\n"
+        "figure.subplots().plot(np.cumsum(np.random.default_rng(seed).normal(size=50)))\n"
+        "wb.figure('walk', figure, alt='A random walk.')"
+    ),
     "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
 )
 

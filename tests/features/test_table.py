@@ -176,7 +176,7 @@ def test_row_order_and_threads_change_nothing(
 def test_only_named_features_are_computed_and_unknown_ones_refused(workspace: Workspace) -> None:
     dataset, _ = generate(workspace, Population(scale=5, days=7))
     assert list(build(dataset, features=["hour", "is_first"]).X.columns) == ["hour", "is_first"]
-    with pytest.raises(InputError, match="unknown feature 'hours'; did you mean 'hour'?"):
+    with pytest.raises(InputError, match=r"unknown feature 'hours'; did you mean 'hour'\?"):
         build(dataset, features=["hours"])
 
 

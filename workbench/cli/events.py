@@ -177,8 +177,10 @@ def _print_summary(summary: Summary, *, verified: bool) -> None:
                 ("time", f"{summary.first} to {summary.last}, {summary.days:g} days"),
                 (
                     "distinct",
-                    f"{summary.users:,} users, {summary.sources:,} sources, {summary.ips:,} IPs, "
-                    f"{summary.resources:,} resources",
+                    (
+                        f"{summary.users:,} users, {summary.sources:,} sources, {summary.ips:,} IPs, "
+                        f"{summary.resources:,} resources"
+                    ),
                 ),
                 ("actions", counted(summary.actions)),
                 ("outcomes", counted(summary.outcomes)),

@@ -54,8 +54,15 @@ class _Snapshot:
             raise NotFoundError(f"{cls.KIND} {path.name[:12]} has no manifest") from None
         except ValueError as error:
             raise IntegrityError(f"the manifest of {cls.KIND} {path.name[:12]} is not valid JSON") from error
-        if manifest.get("format_version") != FORMAT_VERSION or manifest.get("kind") != cls.KIND:
+        if not isinstance(manifest, dict) or (manifest.get("format_version"), manifest.get("kind")) != (
+            FORMAT_VERSION,
+            cls.KIND,
+        ):
             raise IntegrityError(f"{path.name[:12]} is not a {cls.KIND} of a format this version reads")
+        if missing := {"identity", "digest", "files"} - manifest.keys():
+            raise IntegrityError(
+                f"the manifest of {cls.KIND} {path.name[:12]} lacks {', '.join(sorted(missing))}: it was changed"
+            )
         if not sha256_bytes(canonical_json(manifest["identity"])) == manifest["digest"] == path.name:
             raise IntegrityError(
                 f"the manifest of {cls.KIND} {path.name[:12]} does not match its digest: it was changed"
@@ -99,8 +106,11 @@ class _Snapshot:
                 )
         with tempfile.TemporaryDirectory(prefix="workbench-") as scratch:
             parquet = f"SELECT * FROM read_parquet({path_text(self.path / f'{self.TABLE}.parquet')})"
-            with connect(Path(scratch)) as connection:
-                found = content_sha256(connection, parquet, Path(scratch))
+            try:
+                with connect(Path(scratch)) as connection:
+                    found = content_sha256(connection, parquet, Path(scratch))
+            except duckdb.Error as error:
+                raise IntegrityError(f"the rows of {self.KIND} {self.digest[:12]} cannot be read") from error
         if found != self.identity[f"{self.TABLE}_sha256"]:
             raise IntegrityError(f"the rows of {self.KIND} {self.digest[:12]} do not match its digest")
 

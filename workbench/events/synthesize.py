@@ -2,8 +2,8 @@
 
 People in six roles work in five offices with fixed UTC offsets: habitual devices and addresses, working hours,
 weekends, night shifts, joiners, leavers, replaced devices and journeys. Half-way through, habits drift: more remote
-work, more exports. Into that, six behaviours are mixed (``BEHAVIOURS``), some close to what honest people do. Labels come days
-later and are wrong at a stated rate.
+work, more exports. Into that, six behaviours are mixed (``BEHAVIOURS``), some close to what honest people do. Labels
+come days later and are wrong at a stated rate.
 
 How many events: about 5.5 per user and day (100 users over 90 days: about 50,000; 1,900 users: about 1,000,000), of
 which about 1.3 % belong to a behaviour. ``workbench events generate`` prints the exact count.
@@ -105,8 +105,8 @@ class Population:
             raise InputError(f"--scale {self.scale}: expected 1 to 1,000,000 users")
         if not 2 <= self.days <= 3_650:
             raise InputError(f"--days {self.days}: expected 2 to 3,650")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"--seed {self.seed}: expected 0 or more")
+        if not 0 <= self.seed < 2**53:  # what JSON numbers hold exactly
+            raise InputError(f"--seed {self.seed}: expected 0 to 9,007,199,254,740,991")
         if not 0 <= self.label_noise <= 0.5:
             raise InputError(f"--label-noise {self.label_noise}: expected 0 to 0.5")
         try:
