@@ -1,11 +1,11 @@
 """The results page in a real browser, served by Voila with the project's own configuration."""
 
 import os
+import select
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +22,17 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def wait_until_it_listens(server: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "Voila ended"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        select.select([], [], [], 0.1)
+    raise AssertionError("Voila does not listen")
 
 
 @pytest.fixture
@@ -42,17 +53,7 @@ def served(workspace: Workspace, project: Path, tmp_path: Path) -> Iterator[str]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         address = f"http://127.0.0.1:{port}/"
         try:
-            for _ in range(200):
-                assert server.poll() is None, "Voila ended"
-                try:
-                    urllib.request.urlopen(f"{address}voila/static/voila.js", timeout=1).close()
-                    break
-                except urllib.error.HTTPError:
-                    break
-                except OSError:
-                    with socket.socket() as waiting:
-                        waiting.settimeout(0.2)
-                        waiting.connect_ex(("127.0.0.1", port))
+            wait_until_it_listens(server, port)
             yield address
         finally:
             server.terminate()
@@ -76,7 +77,7 @@ def test_the_results_page_shows_runs_and_asks_nobody_outside(
         ),
     )
     page.goto(served)
-    page.wait_for_selector("h2", timeout=60_000)
+    page.get_by_text("The whole of it").wait_for(timeout=60_000)
     text = page.inner_text("body")
     context.close()
     assert outside == []

@@ -7,9 +7,10 @@ from typing import Any
 from nbformat import NotebookNode
 
 from workbench import __version__
+from workbench.errors import InputError
 from workbench.experiments import Run, Status
 from workbench.experiments.recording import FIGURE_MIME, TABLE_MIME, VALUE_MIME
-from workbench.files import write_atomic
+from workbench.files import storage_errors, write_atomic
 from workbench.pages import clean_html, code_html, markdown_html, number, plain_text, render, svg_uri
 from workbench.workspace import Workspace
 
@@ -23,9 +24,14 @@ def publish(workspace: Workspace, run: Run, target: Path | None = None) -> Path:
 
     Raises ``InputError`` if the run still runs, ``IntegrityError`` if its notebook was changed, ``StorageError``.
     """
+    if run.status is Status.RUNNING:
+        raise InputError(f"run {run.id} is still running: its report can be made when it has ended")
     path = target or workspace.reports / f"{run.id}.html"
+    if path.is_dir():
+        raise InputError(f"{workspace.shown(path)} is a folder: name a file for the report")
     page = report_html(run).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, page)
     return path
 
