@@ -142,12 +142,18 @@ class Runner:
         }
 
     def _earlier_seconds(self) -> list[float] | None:
-        """Seconds per cell of the last completed run of the same notebook with the same number of cells."""
-        for earlier in reversed(list_runs(self.workspace, self.plan.experiment.id)):
-            same = earlier.record["notebook_sha256"] == self.record["notebook_sha256"]
-            if earlier.status is Status.COMPLETED and same and len(earlier.record["cells"]) == len(self.order):
-                return [cell["seconds"] for cell in earlier.record["cells"]]
-        return None
+        """Seconds per cell of the last completed run of this notebook, with the same parameters if there was one."""
+        earlier = [
+            run
+            for run in list_runs(self.workspace, self.plan.experiment.id)
+            if run.status is Status.COMPLETED
+            and run.record["notebook_sha256"] == self.record["notebook_sha256"]
+            and len(run.record["cells"]) == len(self.order)
+        ]
+        alike = [run for run in earlier if run.record["parameters"] == self.record["parameters"]]
+        if not earlier:
+            return None
+        return [cell["seconds"] for cell in (alike or earlier)[-1].record["cells"]]
 
     # The run itself
 

@@ -1,6 +1,7 @@
 """Delimited text: records keep their number, values come back as they were written."""
 
 import csv
+import gzip
 import io
 import tempfile
 from pathlib import Path
@@ -73,11 +74,36 @@ def test_records_that_do_not_fit_are_rejected_by_number_and_reason(read):
     ]
 
 
-def test_rejects_keep_the_text_of_a_record_that_could_not_be_split(read):
-    made = read("a.csv", HEADER + f"{NOON},two,a\n{NOON},three\n")
+def test_rejects_keep_the_text_of_their_record(read):
+    made = read("a.csv", HEADER + f'{NOON},two,a\n{NOON},three\nnever,"four",\n{NOON},five,a\n')
     assert (made.dataset.path / "rejects.jsonl").read_text() == (
         f'{{"file":0,"record":3,"reason":"too few columns","raw":"{NOON},three"}}\n'
+        '{"file":0,"record":4,"reason":"no action","raw":"never,four,"}\n'
     )
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"], ids=["unix", "windows"])
+def test_an_empty_line_is_counted_but_not_one_inside_quotes(read, ending, encoding, packed):
+    lines = [
+        HEADER.strip(),
+        "",
+        f'{NOON},"th',
+        "",
+        'ree",a',
+        f"{NOON},four",
+        "",
+        "",
+        f"{NOON},seven,ö",
+        "never,eight,a",
+        "",
+    ]
+    content = (ending.join(lines) + ending).encode(encoding)
+    made = read("a.csv", gzip.compress(content) if packed else content, encoding=encoding)
+    assert list(zip(made.numbers(), made.column("user"), strict=True)) == [(3, f"th{ending * 2}ree"), (7, "seven")]
+    assert made.rejects() == [(4, "too few columns"), (8, "the timestamp does not parse")]
+    assert made.result.skipped == {"empty line": 4}
 
 
 def test_numbers_stay_right_after_bytes_that_are_no_text(read):

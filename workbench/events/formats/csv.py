@@ -6,7 +6,7 @@ import io
 import duckdb
 
 from workbench.errors import InputError
-from workbench.events.formats.reading import IngestOptions, Source, load_csv
+from workbench.events.formats.reading import IngestOptions, Source, load_csv, quoted, text
 from workbench.events.formats.table import column_reader, map_rows, mapping_for
 from workbench.events.mapping import CsvDialect
 
@@ -27,7 +27,7 @@ def _header(source: Source, dialect: CsvDialect) -> tuple[list[str], int]:
     reader = stdlib_csv.reader(
         io.StringIO(head, newline=None),
         delimiter=dialect.delimiter[0],
-        **({"quotechar": dialect.quote} if dialect.quote else {"quoting": stdlib_csv.QUOTE_NONE}),  # type: ignore[arg-type]
+        **({"quotechar": dialect.quote} if dialect.quote else {"quoting": stdlib_csv.QUOTE_NONE}),
     )
     for _ in range(dialect.skip):
         next(reader, None)
@@ -55,4 +55,6 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
         quote=dialect.quote,
         encoding=encoding,
     )
-    return map_rows("numbered", mapping, options, column_reader)
+    cells = ", ".join(f"coalesce({quoted(name)}, '')" for name in names)
+    raw = f"concat_ws({text(dialect.delimiter)}, {cells})"
+    return map_rows("numbered", mapping, options, column_reader, raw)

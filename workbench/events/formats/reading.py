@@ -92,7 +92,7 @@ def load_csv(
         "WHEN 'UNQUOTED VALUE' THEN 'a quote that never closes' WHEN 'LINE SIZE OVER MAXIMUM' THEN 'line too long' "
         "ELSE lower(any_value(error_type)::VARCHAR) END AS reason FROM refused GROUP BY line"
     )
-    if len(columns) > 1 and _has_empty_lines(source):
+    if len(columns) > 1 and (encoding == "utf-16" or _has_empty_lines(source)):
         _find_empty_lines(connection, source, skip=skip, quote=quote, encoding=encoding)
     connection.execute(
         f"""CREATE OR REPLACE TEMP VIEW numbered AS
@@ -111,11 +111,12 @@ def load_csv(
 def _has_empty_lines(source: Source) -> bool:
     """Whether there may be any: a glance at the bytes, far cheaper than looking for them."""
     with gzip.open(source.path) if source.gzipped else source.path.open("rb") as file:
-        before = b""
+        before = b"\r\n"
         while piece := file.read(1 << 20):
-            if any(pair in before + piece for pair in (b"\n\n", b"\r\n\r", b"\r\r", b"\n\0\n", b"\n\0\r")):
+            around = before + piece
+            if b"\n\n" in around or (b"\r" in around and (b"\r\n\r" in around or b"\r\r" in around)):
                 return True
-            before = piece[-3:]
+            before = around[-2:]
     return False
 
 
@@ -165,7 +166,7 @@ def wide(origin: str, fields: dict[str, str]) -> str:
             parts.append(f"CAST({expression} AS {kind}) AS {quoted(name)}")
     inner = f"SELECT {', '.join(parts)}, CAST({fields.get('rejected', 'NULL')} AS VARCHAR) AS stated FROM {origin}"
     known = ", ".join(text(outcome) for outcome in OUTCOMES)
-    return f"""SELECT * EXCLUDE (stated), CASE
+    judged = f"""SELECT * EXCLUDE (stated), CASE
             WHEN skipped IS NOT NULL THEN NULL
             WHEN stated IS NOT NULL THEN stated
             WHEN "timestamp" IS NULL THEN 'the timestamp does not parse'
@@ -173,3 +174,4 @@ def wide(origin: str, fields: dict[str, str]) -> str:
             WHEN "timestamp" > TIMESTAMP '2200-01-01' THEN 'the timestamp is after 2200'
             WHEN outcome NOT IN ({known}) THEN 'outcome is none of {", ".join(OUTCOMES)}'
         END AS rejected FROM ({inner})"""
+    return f"SELECT * REPLACE (CASE WHEN rejected IS NOT NULL THEN raw END AS raw) FROM ({judged})"
