@@ -4,6 +4,8 @@ import gzip
 import io
 import json
 import re
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -391,6 +393,29 @@ def test_outside_a_workspace_the_ways_in_are_told(cli, tmp_path, monkeypatch, ty
         "workbench: no workbench.toml in this folder or above it: go to a workspace, name one with --workspace, "
         "or make one with `workbench init DIR`\n"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["reading", "writing"])
+def test_an_ingest_stopped_by_its_user_says_so_and_leaves_nothing(workspace, given, stage):
+    """Interrupted early and late: Python raises KeyboardInterrupt, DuckDB an error of its own."""
+    rows = (f"2024-01-01T{n % 24:02d}:00:00Z,user-{n * 7919 % 100_003},read\n" for n in range(1_000_000))
+    path = given("many.csv", HEADER + "".join(rows))
+    with subprocess.Popen(
+        [sys.executable, "-m", "workbench", "events", "ingest", str(path)],
+        cwd=workspace.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wanted = ".partial-*/dataset/events.parquet" if stage == "writing" else ".partial-*/.lock"
+        while process.poll() is None and not list(workspace.datasets.glob(wanted)):
+            pass
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (130, "")
+    assert stderr in ("", "workbench: stopped\n")  # typer says nothing when Python itself was interrupted
+    assert left(workspace) == []
 
 
 def test_a_traceback_is_shown_only_when_asked_for(cli):

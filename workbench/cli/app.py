@@ -66,10 +66,11 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
-        text = (
-            f"unexpected {type(error).__name__}: {error}; this is a defect of workbench: please report it with --debug"
-        )
-        code = _tell(text, 2, arguments)
+        if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
+            code = _tell("stopped", 130, [])
+        else:
+            text = f"unexpected {type(error).__name__}: {error}; this is a defect of workbench: please report it with"
+            code = _tell(f"{text} --debug", 2, arguments)
     sys.exit(code if isinstance(code, int) else 0)
 
 
