@@ -54,7 +54,7 @@ def test_the_manifest_says_what_came_from_where(read):
         "2024-01-01 11:00:00",
         "2024-01-01 12:00:00",
     )
-    assert manifest["reasons"] == {"rejected": {"too few columns": 1}, "skipped": {}}
+    assert manifest["identity"]["reasons"] == {"rejected": {"too few columns": 1}, "skipped": {}}
     assert manifest["source_names"] == ["a.csv"]
     assert [file["path"] for file in manifest["files"]] == ["events.parquet", "rejects.jsonl"]
 

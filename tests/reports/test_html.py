@@ -99,7 +99,7 @@ def test_a_run_at_work_gets_no_report(workspace: Workspace, run: Run) -> None:
 
 def test_a_report_that_cannot_be_written_is_one_sentence(workspace: Workspace, run: Run) -> None:
     (workspace.root / "blocked").write_text("a file")
-    with pytest.raises(StorageError, match="cannot write 'x.html': something else is there already"):
+    with pytest.raises(StorageError, match=r"cannot write 'x\.html': something else is there already"):
         publish(workspace, run, workspace.root / "blocked" / "x.html")
     with pytest.raises(InputError, match="is a folder: name a file"):
         publish(workspace, run, workspace.root)

@@ -53,7 +53,12 @@ def _describe(run: Run) -> str:
     return (
         f"<h2>{escape(record['title'])}</h2><p>{escape(record['question'])}</p>"
         f"<p><b>{run.status.value}</b>{detail}. Started {record['started']}.</p>"
-        f"<h3>Claims</h3><table style='text-align:left'><tr><th>Outcome</th><th>Claim</th><th>Expected</th><th>Measured</th></tr>{claims}</table>"
-        f"<h3>Values</h3><table style='text-align:left'><tr><th>Value</th><th>Number</th><th>95 % interval</th></tr>{values}</table>"
+        f"<h3>Claims</h3>{_table(('Outcome', 'Claim', 'Expected', 'Measured'), claims)}"
+        f"<h3>Values</h3>{_table(('Value', 'Number', '95 % interval'), values)}"
         f"<p>The whole of it: <code>workbench report {escape(run.id)}</code></p>"
     )
+
+
+def _table(columns: tuple[str, ...], rows: str) -> str:
+    heads = "".join(f"<th>{column}</th>" for column in columns)
+    return f"<table style='text-align:left'><tr>{heads}</tr>{rows}</table>"

@@ -90,7 +90,7 @@ def ingest(
         connection.close()
     name = name if name is not None else _default_name(sources[0].name)
     name_dataset(workspace, name, made)
-    reasons = {verdict: made.manifest["reasons"][verdict] for verdict in ("skipped", "rejected")}
+    reasons = {verdict: made.identity["reasons"][verdict] for verdict in ("skipped", "rejected")}
     return IngestResult(made, name, kind, already_there, **reasons)
 
 
@@ -242,7 +242,7 @@ def _ask_for_timezone(connection: duckdb.DuckDBPyConnection, sources: list[Sourc
 def _count(connection: duckdb.DuckDBPyConnection, sources: list[Source], *, strict: bool) -> list[dict[str, int]]:
     """Reject repeated event ids, then count events, skipped and rejected records of each source."""
     connection.execute(
-        """UPDATE wide SET rejected = 'repeats the event_id of an earlier record'
+        """UPDATE wide SET rejected = 'repeats the event_id of an earlier record', raw = 'event_id ' || event_id
         WHERE rowid IN (
             SELECT unnest(others) FROM (
                 SELECT list(rowid ORDER BY file, record)[2:] AS others FROM wide

@@ -98,6 +98,7 @@ def publish(
         rows, first, last = connection.execute(
             f'SELECT count(*), min("timestamp")::VARCHAR, max("timestamp")::VARCHAR FROM ({stored})'
         ).fetchall()[0]
+        reasons = {verdict: _reasons(connection, verdict) for verdict in ("skipped", "rejected")}
         identity = {
             "schema_version": SCHEMA_VERSION,
             "rows": rows,
@@ -105,15 +106,7 @@ def publish(
             "last": last,
             "events_sha256": content_sha256(connection, stored, folder),
             "origin": origin,
-        }
-        reasons = {
-            verdict: dict(
-                connection.execute(
-                    f"SELECT {verdict}, count(*) AS n FROM wide WHERE {verdict} IS NOT NULL "
-                    "GROUP BY 1 ORDER BY n DESC, 1"
-                ).fetchall()
-            )
-            for verdict in ("skipped", "rejected")
+            "reasons": reasons,
         }
         files = [_described(events, rows)]
         if reasons["rejected"]:
@@ -126,11 +119,17 @@ def publish(
     digest = _seal(
         built,
         Dataset,
-        {"identity": identity, "files": files, "reasons": reasons, "source_names": source_names},
+        {"identity": identity, "files": files, "source_names": source_names},
     )
     if connection.execute(f"SELECT count(label) FROM wide WHERE {_GOOD}").fetchall()[0][0]:
         _publish_labels(connection, workspace, folder, digest)
     return _move(built, workspace.datasets / digest, Dataset)
+
+
+def _reasons(connection: duckdb.DuckDBPyConnection, verdict: str) -> dict[str, int]:
+    """How many records were ``skipped`` or ``rejected``, by reason."""
+    counted = f"SELECT {verdict}, count(*) FROM wide WHERE {verdict} IS NOT NULL GROUP BY 1 ORDER BY 1"
+    return dict(connection.execute(counted).fetchall())
 
 
 def _publish_labels(connection: duckdb.DuckDBPyConnection, workspace: Workspace, folder: Path, dataset: str) -> None:

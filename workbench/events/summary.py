@@ -107,8 +107,8 @@ def summarise(dataset: Dataset, *, top: int = 12) -> Summary:
             labels=labels,
             unlabelled=dataset.rows - sum(labels.values()),
             gaps=[Gap(*row) for row in gaps],
-            skipped=dataset.manifest["reasons"]["skipped"],
-            rejected=dataset.manifest["reasons"]["rejected"],
+            skipped=dataset.identity["reasons"]["skipped"],
+            rejected=dataset.identity["reasons"]["rejected"],
         )
 
 
