@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import psutil
 import pytest
 
 from workbench.experiments import Run, Status, list_runs, recover
+from workbench.files import locked
 from workbench.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -182,3 +184,53 @@ def test_a_disk_that_is_full_from_the_start_is_one_sentence(
     assert result.code in (1, 2)
     assert "the disk is full" in result.stderr + result.stdout
     assert "Traceback" not in result.stderr
+
+
+def test_a_defect_of_our_own_is_recorded_before_it_is_raised(
+    make: Callable[..., Path], run_once: Callable[..., Run], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.experiments import runner
+
+    def broken(*arguments: object) -> dict[str, str]:
+        raise LookupError("a defect")
+
+    monkeypatch.setattr(runner, "kernel_environment", broken)
+    with pytest.raises(LookupError):
+        run_once(make(*BEFORE))
+    (run,) = list_runs(workspace)
+    assert run.status is Status.FAILED
+    assert run.record["detail"] == "workbench itself failed: LookupError: a defect"
+    assert [cell["status"] for cell in run.record["cells"]] == ["NOT RUN"] * 3
+
+
+def test_a_record_that_cannot_be_read_is_named_and_the_others_are_listed(
+    make: Callable[..., Path], run_once: Callable[..., Run], cli: Callable[..., Any]
+) -> None:
+    spec = make(*BEFORE)
+    broken, whole = run_once(spec), run_once(spec)
+    (broken.path / "run.json").write_text("{")
+    told = cli("runs", "--json")
+    assert [record["id"] for record in json.loads(told.stdout)] == [whole.id]
+    assert told.stderr == f"workbench: the record of run {broken.id} is not valid JSON\n"
+
+
+@pytest.mark.parametrize("blocked", ["runs", ".cache"])
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    workspace: Workspace, make: Callable[..., Path], cli: Callable[..., Any], blocked: str
+) -> None:
+    spec = make(*BEFORE)
+    workspace.data.mkdir(exist_ok=True)
+    (workspace.data / blocked).write_text("a file in the way")
+    told = cli("run", spec)
+    assert told.code in (1, 2)
+    assert f"cannot write '{blocked}': something else is there already" in told.stdout + told.stderr
+    assert "Traceback" not in told.stderr and "defect" not in told.stderr
+
+
+def test_a_runner_that_died_before_it_began_leaves_nothing(workspace: Workspace) -> None:
+    folder = workspace.runs / "small-20250101-000000-abcdef"
+    folder.mkdir(parents=True)
+    (folder / "lock").touch()
+    with locked(folder / "lock"):
+        assert (recover(workspace), list_runs(workspace), folder.exists()) == ([], [], True)
+    assert (recover(workspace), folder.exists()) == ([], False)

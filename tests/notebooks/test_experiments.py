@@ -91,3 +91,43 @@ def test_the_comparison_sees_a_changed_value() -> None:
     assert compare([value], [value | {"value": 0.92}]) == ["auc.value: 0.9 instead of 0.92"]
     assert compare([value], [value | {"low": None}]) == ["auc.low: 0.8 instead of None"]
     assert compare([], [value]) == ["auc"]
+
+
+def test_two_machines_worth_of_isolation_give_the_same_digests(tmp_path: Path) -> None:
+    """Another folder, home, current folder, time zone, locale, hash seed, thread count and umask: the same results."""
+    digests = []
+    for name, extra, umask in (
+        ("one", {"TZ": "UTC", "PYTHONHASHSEED": "1", "LC_ALL": "C.UTF-8"}, 0o022),
+        (
+            "other place",
+            {"TZ": "Pacific/Auckland", "PYTHONHASHSEED": "4242", "LC_ALL": "C", "OMP_NUM_THREADS": "2"},
+            0o077,
+        ),
+    ):
+        home = tmp_path / f"home of {name}"
+        home.mkdir()
+        root = tmp_path / name / "workspace"
+        environment = {**os.environ, **extra, "HOME": str(home)}
+        environment.pop("WORKBENCH_HOME", None)
+
+        def workbench(*arguments: str, cwd: Path = home, env: dict[str, str] = environment, umask: int = umask) -> Any:
+            done = subprocess.run(
+                [sys.executable, "-m", "workbench", *arguments],
+                cwd=cwd,
+                env=env,
+                umask=umask,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            return json.loads(done.stdout) if "--json" in arguments else done.stdout
+
+        workbench("init", str(root))
+        made = workbench("--workspace", str(root), "events", "generate", "--scale", "25", "--days", "30", "--json")
+        quick = load_experiment(root / "experiments" / "risk-baseline.yaml").quick
+        given = [word for key, value in quick.items() for word in ("-p", f"{key}={value}")]
+        (record,) = workbench(
+            "--workspace", str(root), "run", str(root / "experiments/risk-baseline.yaml"), *given, "--json"
+        )
+        digests.append((made["dataset"], record["digests"]["canonical_sha256"], record["spec_sha256"]))
+    assert digests[0] == digests[1]

@@ -139,7 +139,11 @@ def runs_command(
     json: JsonOption = False,
 ) -> None:
     """List runs, the oldest first."""
-    runs = list_runs(workspace_of(context), experiment)
+    runs = list_runs(
+        workspace_of(context),
+        experiment,
+        complain=lambda error: errors.print(f"workbench: {error}", markup=False, soft_wrap=True),
+    )
     if json:
         print_json([one.record for one in runs])
         return

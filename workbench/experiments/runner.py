@@ -179,6 +179,10 @@ class Runner:
                     status, detail = Status.INTERRUPTED, "stopped by the user"
         except StorageError as error:
             status, detail = Status.FAILED, str(error)
+        except Exception as error:
+            text = self.redactor.text(f"{type(error).__name__}: {error}")
+            self._finish(Status.FAILED, f"workbench itself failed: {text}")
+            raise
         try:
             return self._finish(status, detail)
         except StorageError as error:

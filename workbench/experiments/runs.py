@@ -14,7 +14,8 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -162,14 +163,24 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
         write_atomic(path / "run.json", data)
 
 
-def list_runs(workspace: Workspace, experiment: str | None = None) -> list[Run]:
-    """All runs (of one experiment), oldest first. A folder without a readable record is left out."""
+def list_runs(
+    workspace: Workspace,
+    experiment: str | None = None,
+    *,
+    complain: Callable[[WorkbenchError], None] = lambda error: None,
+) -> list[Run]:
+    """All runs (of one experiment), oldest first. ``complain`` hears of each whose record cannot be read."""
     runs = []
-    for path in sorted(workspace.runs.iterdir()) if workspace.runs.is_dir() else []:
-        with contextlib.suppress(WorkbenchError):
+    for path in sorted(workspace.runs.glob("*/")):
+        if (path / "lock").exists() and not (path / "run.json").exists():
+            continue  # another process is just about to start it
+        try:
             run = Run.read(path)
-            if experiment in (None, run.record["experiment"]):
-                runs.append(run)
+        except WorkbenchError as error:
+            complain(error)
+            continue
+        if experiment in (None, run.record["experiment"]):
+            runs.append(run)
     return sorted(runs, key=lambda run: (run.record["started"], run.id))
 
 
@@ -197,7 +208,10 @@ def recover(workspace: Workspace, clock: Clock | None = None) -> list[Run]:
     for lock in sorted(workspace.runs.glob("*/lock")):
         if is_locked(lock):
             continue
-        with contextlib.suppress(BlockingIOError, NotFoundError, IntegrityError), locked(lock):
+        with contextlib.suppress(BlockingIOError, FileNotFoundError, IntegrityError), locked(lock):
+            if not (lock.parent / "run.json").exists():
+                shutil.rmtree(lock.parent)  # its runner died before it had begun anything
+                continue
             run = Run.read(lock.parent)
             if run.status is Status.RUNNING:
                 _end_orphan(run.record.get("kernel"))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from workbench.files import storage_errors
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def kernel_environment(workspace: Workspace, notebook_folder: Path, scratch: Pat
     """The whole environment of a kernel. Its home is ``scratch``, so no personal configuration reaches it."""
     (scratch / "matplotlibrc").write_text(_MATPLOTLIBRC)
     cache = workspace.data / ".cache"
-    cache.mkdir(parents=True, exist_ok=True)
+    with storage_errors(cache):
+        cache.mkdir(parents=True, exist_ok=True)
     passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
     return {
         **passed,
