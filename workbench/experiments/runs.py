@@ -142,7 +142,9 @@ def running(path: Path) -> Iterator[None]:
     """Hold the run's lock, with some disk space in reserve; both go at the end."""
     with storage_errors(path):
         (path / "reserve").write_bytes(b"\0" * _RESERVE)
-    with locked(path / "lock"):
+    # Locked under another name first: whoever sees a file called ``lock`` sees it locked, unless its owner is dead.
+    with locked(path / "lock.new"):
+        (path / "lock.new").rename(path / "lock")
         try:
             yield
         finally:
