@@ -43,7 +43,7 @@ bench: $(READY) ## the benchmarks behind every speed claim
 	$(BIN)/python -m benchmarks
 
 lab: $(READY) ## JupyterLab on the project
-	$(JUPYTER) $(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/experiments
+	$(JUPYTER) $(BIN)/jupyter lab --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/notebooks/experiments
 
 dashboards: $(READY) ## the Voila dashboards
 	$(JUPYTER) WORKBENCH_HOME=$(CURDIR) $(BIN)/voila notebooks/dashboards/results.ipynb

@@ -1,12 +1,12 @@
 """YAML documents that people write, validated strictly, with errors that point at the place."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from workbench.errors import InputError
+from workbench.errors import InputError, nearest
 
 __all__ = ["Strict", "explain", "read_document"]
 
@@ -19,18 +19,40 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def explain(error: ValidationError, limit: int = 3) -> str:
+def explain(error: ValidationError, model: type[BaseModel] | None = None, limit: int = 3) -> str:
     """The first few complaints of pydantic as ``place: what is wrong``, in one line."""
     wording = {"Extra inputs are not permitted": "unknown key", "Field required": "missing"}
     complaints = []
     for item in error.errors()[:limit]:
         place = ".".join(str(part) for part in item["loc"] if "[" not in str(part))
         text = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden" and model is not None:
+            known = _keys_at(model, item["loc"][:-1])
+            text = "unknown key" + (nearest(str(item["loc"][-1]), known) if known else "")
+        elif item["type"] == "string_pattern_mismatch":
+            text = f"not of the form {item['ctx']['pattern'].strip('^$')}"
         found = item.get("input")
         shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) else ""
         complaints.append(f"{place + ': ' if place else ''}{wording.get(text, text)}{shown}")
     more = error.error_count() - limit
     return "; ".join(complaints) + (f"; and {more} more" if more > 0 else "")
+
+
+def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """The keys that ``model`` knows at ``place``; none where a place leads through a list or a free mapping."""
+    for part in place:
+        field = model.model_fields.get(str(part))
+        found = None if field is None else _model_in(field.annotation)
+        if found is None:
+            return []
+        model = found
+    return list(model.model_fields)
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
 
 
 def read_document(path: Path, model: type[Model], *, what: str, error: type[InputError]) -> Model:
@@ -52,7 +74,7 @@ def read_document(path: Path, model: type[Model], *, what: str, error: type[Inpu
     try:
         return model.model_validate(content)
     except ValidationError as cause:
-        raise error(f"{what} {path.name!r}: {explain(cause)}") from cause
+        raise error(f"{what} {path.name!r}: {explain(cause, model)}") from cause
 
 
 def _yaml_place(error: yaml.YAMLError) -> str:

@@ -71,12 +71,16 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path.name!r}: {reason}") from error
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, make_folder: bool = False) -> None:
     """Write beside, flush to disk, rename: readers see the old content or the new, never a part.
+
+    With ``make_folder`` the folder is made if it is not there.
 
     Raises ``StorageError`` when the disk is full or the folder cannot be written.
     """
     with storage_errors(path):
+        if make_folder and not path.parent.is_dir():
+            path.parent.mkdir(parents=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_STAGING_PREFIX)
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -14,6 +14,24 @@ _MARKER_TEXT = """\
 # This file marks the root of a workspace. Every `workbench` command finds it upward from the current folder.
 format = 1
 """
+_IGNORED = "/data/*\n!/data/README.md\n/reports/*\n!/reports/README.md\n"
+_README = """\
+# A workbench workspace
+
+    workbench events generate
+    workbench run experiments/risk-baseline.yaml
+    workbench report latest
+
+| folder | what |
+|---|---|
+| `experiments/` | experiment files: notebook, parameters, inputs, claims |
+| `notebooks/` | the notebooks they run |
+| `policies/` | example policies |
+| `data/` | datasets, labels and runs: made by commands, never changed afterwards |
+| `reports/` | reports |
+
+`workbench --help` lists the commands.
+"""
 
 
 def _material() -> Path:
@@ -43,5 +61,9 @@ def lay_out(folder: Path) -> Workspace:
         ):
             (folder / name).mkdir()
             (folder / name / "README.md").write_text(f"{purpose}, and never changed afterwards.\n", encoding="utf-8")
+        (folder / "README.md").write_text(_README, encoding="utf-8")
+        (folder / ".gitignore").write_text(
+            "/data/*\n!/data/README.md\n/reports/*\n!/reports/README.md\n", encoding="utf-8"
+        )
         (folder / MARKER).write_text(_MARKER_TEXT, encoding="utf-8")
     return Workspace(folder.resolve())

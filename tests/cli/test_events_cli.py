@@ -47,6 +47,7 @@ def test_ingest_says_what_became_of_every_record(workspace, cli, given):
         "  1 skipped: empty line\n"
         "  1 rejected: the timestamp does not parse\n"
         "  1 rejected: too few columns\n"
+        "  more records were rejected than became events: is this the right format and mapping?\n"
         f"  rejected records: data/datasets/{digest}/rejects.jsonl\n"
     )
     assert (told.code, told.stderr) == (0, "")
@@ -70,8 +71,22 @@ def test_ingest_reports_as_json(workspace, cli, given):
         "rows": 1,
         "skipped": {"empty line": 1},
         "rejected": {"the timestamp does not parse": 1, "too few columns": 1},
+        "labels": {},
+        "replaced": None,
         "already_there": False,
     }
+
+
+def test_a_name_that_moves_says_where_it_pointed(workspace, cli, given):
+    given("a.csv", GOOD)
+    cli("events", "ingest", "a.csv")
+    before = digest_of(workspace, "a")
+    given("a.csv", GOOD + GOOD.splitlines()[-1] + "\n")
+    told = cli("events", "ingest", "a.csv")
+    assert told.stdout.splitlines()[1] == (
+        f"  the name 'a' pointed to dataset {before[:12]} before, which is still there"
+    )
+    assert cli("events", "show", before[:12]).code == 0
 
 
 def test_ingest_reads_standard_input(cli, monkeypatch):
@@ -263,7 +278,7 @@ HELP = "(`workbench --help` lists what there is)"
         ),
         (
             "ingest other.csv --map key.yaml",
-            "mapping file 'key.yaml': columns.action: missing; columns.acton: unknown key (found 'what')",
+            "mapping file 'key.yaml': columns.action: missing; columns.acton: unknown key; did you mean 'action'? (found 'what')",
         ),
         (
             "ingest other.csv --map zone.yaml",
@@ -348,9 +363,9 @@ def test_bad_input_is_told_in_one_sentence_and_leaves_nothing(workspace, cli, gi
 @pytest.mark.parametrize(
     ("typed", "complaint"),
     [
-        ("show a --html none/page.html", "cannot write 'page.html': its folder is not there and cannot be made"),
+        ("show a --html /proc/none/page.html", "cannot write 'page.html': its folder is not there and cannot be made"),
         ("show a --html folder", "cannot write 'folder': a folder stands there"),
-        ("show a --html a.csv/page.html", "cannot write 'page.html': a file stands where a folder is needed"),
+        ("show a --html a.csv/page.html", "cannot write 'page.html': something else is there already"),
         ("show b", "no dataset 'b'; known: a"),
         ("show aa", "no dataset 'aa'; did you mean 'a'?"),
     ],

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 
 import workbench
@@ -34,6 +35,18 @@ def commands(body: str) -> list[tuple[str, str]]:
     return [(part.split("\n", 1)[0], part.split("\n", 1)[1]) for part in parts]
 
 
+def add_cell(folder: Path, note: str, body: str) -> None:
+    """Append the code of a block ```` ```python NOTEBOOK [TAG] ```` to that notebook."""
+    name, *tags = note.split()
+    path = folder / name
+    notebook = nbformat.read(path, as_version=4) if path.exists() else nbformat.v4.new_notebook()
+    cell = nbformat.v4.new_code_cell(body.strip(), id=f"cell-{len(notebook.cells)}")
+    if tags:
+        cell.metadata["tags"] = tags
+    notebook.cells.append(cell)
+    nbformat.write(notebook, path)
+
+
 def squeezed(text: str) -> str:
     return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
 
@@ -52,9 +65,11 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> N
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     ran = 0
     for kind, note, body in blocks(page):
+        if kind == "python":
+            add_cell(workspace.root / "notebooks" / "experiments", note, body)
+        elif kind != "console" and note:
+            (workspace.root / note).write_text(body, encoding="utf-8")
         if kind != "console":
-            if note:
-                (workspace.root / note).write_text(body, encoding="utf-8")
             continue
         listed = commands(body)
         wanted = [0] * (len(listed) - 1) + [int(note.removeprefix("exit=")) if note else 0]

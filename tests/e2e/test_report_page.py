@@ -139,7 +139,8 @@ def test_on_paper_everything_is_there_but_the_code(report: Path, open_page: Call
     page = open_page(report, width=718).page  # A4 without its margins
     page.emulate_media(media="print")
     assert page.locator("nav").is_hidden()
-    assert page.locator("details.code").first.is_hidden()
+    assert page.locator("details.code pre").first.is_hidden()
+    assert page.get_by_text("Cell 3", exact=True).is_visible()
     assert page.locator("#claims").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
 

@@ -1,6 +1,9 @@
 """Mapping files: strict, and every mistake told by its place."""
 
+import json
+
 import pytest
+from pydantic import ValidationError
 
 from workbench.errors import MappingError
 from workbench.events import Mapping, load_mapping
@@ -51,7 +54,7 @@ def test_attributes_keep_columns_as_they_are(read):
 
 def test_labels_are_kept_apart_from_events(read):
     label = {"column": "how", "meaning": {"fine": "compliant", "awful": "violation", "unsure": None}, "reason": "what"}
-    rows = ROW + ROW.replace("fine", "awful") + ROW.replace("fine", "unsure") + ROW.replace("fine", "other")
+    rows = ROW + ROW.replace("fine", "awful") + ROW.replace("fine", "unsure")
     made = read("a.csv", HEADER + rows, mapping=mapped(label=label))
     names = made.column("event_id")
     noon = "2024-01-01 12:00:00"
@@ -59,6 +62,33 @@ def test_labels_are_kept_apart_from_events(read):
         (names[0], "compliant", noon, "source", "read"),
         (names[1], "violation", noon, "source", "read"),
     ]
+
+
+def test_a_label_word_that_the_mapping_does_not_list_is_refused(read):
+    label = {"column": "how", "meaning": {"fine": "compliant", "awfull": "violation"}}
+    rows = ROW + 2 * ROW.replace("fine", "awful")
+    with pytest.raises(MappingError) as refused:
+        read("a.csv", HEADER + rows, mapping=mapped(label=label))
+    assert str(refused.value) == (
+        "the label column holds values that the mapping's 'meaning' does not list: 'awful' (2 times); "
+        "list each, with null where it is no label"
+    )
+
+
+def test_what_the_mapping_does_not_use_is_kept_in_the_attributes(read):
+    label = {"column": "how", "meaning": {"fine": "compliant"}}
+    made = read("a.csv", HEADER + ROW, mapping=mapped(label=label))
+    kept = json.loads(made.column("attributes")[0])
+    assert set(kept) == set(HEADER.strip().split(",")) - set(Mapping.model_validate(mapped(label=label)).used_columns())
+    assert "how" not in kept
+
+
+def test_numbers_and_truth_values_in_a_translation_are_read_as_meant() -> None:
+    from workbench.events.mapping import FieldSource
+
+    assert FieldSource.model_validate({"column": "c", "values": {200: "success"}}).values == {"200": "success"}
+    with pytest.raises(ValidationError, match="put them in quotes"):
+        FieldSource.model_validate({"column": "c", "values": {True: "success"}})
 
 
 @pytest.mark.parametrize(
@@ -97,7 +127,7 @@ BASE = "format: csv\ncolumns:\n  timestamp: when\n  user: who\n"
     ("content", "complaint"),
     [
         (BASE, "columns.action: missing"),
-        (BASE + "  acton: what\n  action: what\n", "columns.acton: unknown key (found 'what')"),
+        (BASE + "  acton: what\n  action: what\n", "columns.acton: unknown key; did you mean 'action'? (found 'what')"),
         (BASE + "  action: {}\n", "columns.action: give either 'column' or 'constant'"),
         (BASE + "  action: {column: a, constant: b}\n", "columns.action: give either 'column' or 'constant'"),
         (

@@ -1,6 +1,7 @@
 """A dataset as a page: one file, no script, no request."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -61,4 +62,6 @@ def test_a_dataset_of_one_moment_can_be_shown(read, tmp_path):
 
 def test_a_page_that_cannot_be_written_is_told(made, tmp_path):
     with pytest.raises(StorageError, match=r"^cannot write 'a.html': its folder is not there and cannot be made$"):
-        write_page(made, summarise(made), tmp_path / "none" / "a.html")
+        write_page(made, summarise(made), Path("/proc/none/a.html"))
+    write_page(made, summarise(made), tmp_path / "new" / "a.html")
+    assert (tmp_path / "new" / "a.html").is_file()

@@ -46,7 +46,7 @@ def test_an_expectation_is_judged_as_written(value: str, expect: str, outcome: O
     [
         ("acu", "> 0", "no value 'acu' was recorded; did you mean 'auc'?"),
         ("auc", "> bas", "no value 'bas' was recorded; did you mean 'base'?"),
-        ("base.low", "> 0", "'base.low' is not a number"),
+        ("base.low", "> 0", "'base' was recorded without an interval"),
         ("word", "> 0", "'word' is not a number"),
     ],
 )

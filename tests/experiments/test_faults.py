@@ -122,7 +122,7 @@ def test_a_killed_runner_is_noticed_by_the_next_command(workspace: Workspace, ma
             check=True,
         )
     (run,) = list_runs(workspace)
-    assert told.stderr == f"workbench: run {run.id} lost its runner at cell 5; it is now KILLED\n"
+    assert told.stderr == f"workbench: run {run.id} lost its runner at cell 4; it is now KILLED\n"
     shutil.rmtree(run.path / "work")
     assert_stopped(run, Status.KILLED)
     assert run.record["detail"] == "the runner died; noticed and closed by a later command"

@@ -68,7 +68,7 @@ def test_parameters_given_on_the_command_line_reach_the_notebook(
 def test_a_value_recorded_twice_fails_the_run(make: Callable[..., Path], run_once: Callable[..., Run]) -> None:
     run = run_once(make(*RECORDS, "wb.record('answer', 1)"))
     assert run.status is Status.FAILED
-    assert run.record["detail"] == "recorded more than once: answer; every name stands for one result"
+    assert run.record["detail"] == "recorded more than once: answer (cells 3 and 4); every name stands for one result"
 
 
 def test_secrets_and_folders_stay_out_of_everything_a_run_leaves(

@@ -59,9 +59,9 @@ def test_typed_values_arrive_typed(workspace: Workspace, make: Callable[..., Pat
     ("change", "sentence"),
     [
         ({"title": None}, "title: Input should be a valid string"),
-        ({"colour": "red"}, "colour: unknown key (found 'red')"),
+        ({"colour": "red"}, "colour: unknown key; known: claims, grid, id, inputs"),
         ({"timeout": -1}, "timeout: Input should be greater than 0 (found -1)"),
-        ({"id": "Small One"}, "id: String should match pattern"),
+        ({"id": "Small One"}, "id: not of the form [a-z][a-z0-9-]{0,40}"),
         ({"grid": {"sice": [1]}}, "unknown parameter 'sice'; did you mean 'size'?"),
         ({"grid": {"size": []}}, "grid.size: no values"),
         ({"grid": {"size": ["a"]}}, "'size' expects int, found str 'a'"),

@@ -54,7 +54,7 @@ def run(workspace: Workspace) -> Run:
         "notebook_sha256": "2" * 64, "parameters": {"size": 3}, "inputs": {},
         "code": {"workbench": "0", "package_sha256": "3" * 64, "commit": None, "dirty": None}, "lock_sha256": None,
         "environment_sha256": None, "cells": [{"cell": 1, "heading": "Title", "status": "COMPLETED", "seconds": 0.1}],
-        "claims": [{**claim, "outcome": "not supported", "measured": 0.91234567, "reason": ""}],
+        "claims": [{**claim, "outcome": "not supported", "measured": 0.91234567, "reason": "", "compared": {}}],
         "digests": {"canonical_sha256": "4" * 64, "raw_sha256": sha256_bytes(data)}, "kernel": None,
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(record))
@@ -130,7 +130,7 @@ def test_terminal_output_loses_its_colours_and_overwritten_lines() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.00012, "0.00012"), (1e-9, "1.000e-09"), (123456.7, "1.235e+05"), (9999, "9999"), (True, "yes"), (0.0, "0")],
+    [(0.00012, "0.00012"), (1e-9, "1.000e-09"), (123456.7, "1.235e+05"), (9999, "9,999"), (True, "yes"), (0.0, "0")],
 )
 def test_numbers_are_written_for_readers(value: object, shown: str) -> None:
     assert number(value) == shown

@@ -52,6 +52,8 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code; no traceback unless ``--debug``."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments in ([], ["events"]):
+        arguments = [*arguments, "--help"]
     try:
         code = app(arguments, standalone_mode=False)
     except WorkbenchError as error:

@@ -19,6 +19,7 @@ from workbench.events import (
     open_dataset,
     summarise,
 )
+from workbench.events.dataset import pointed_to
 
 __all__ = ["app"]
 
@@ -74,6 +75,8 @@ def ingest_command(
                 "rows": dataset.rows,
                 "skipped": result.skipped,
                 "rejected": result.rejected,
+                "labels": result.labels,
+                "replaced": result.replaced,
                 "already_there": result.already_there,
             }
         )
@@ -83,11 +86,27 @@ def ingest_command(
     for verdict, reasons in (("skipped", result.skipped), ("rejected", result.rejected)):
         for reason, count in reasons.items():
             output.print(f"  {count:,} {verdict}: {reason}", markup=False)
+    if result.labels:
+        counted = ", ".join(f"{count:,} {label}" for label, count in result.labels.items())
+        unlabelled = dataset.rows - sum(result.labels.values())
+        output.print(f"  labels: {counted}, {unlabelled:,} unlabelled", markup=False)
+    _tell_replaced(result.name, result.replaced)
+    if sum(result.rejected.values()) > dataset.rows:
+        output.print(
+            "  more records were rejected than became events: is this the right format and mapping?", markup=False
+        )
     if result.rejected:
         output.print(
             f"  rejected records: {workspace.shown(dataset.path / 'rejects.jsonl')}",
             markup=False,
             soft_wrap=True,
+        )
+
+
+def _tell_replaced(name: str, replaced: str | None) -> None:
+    if replaced is not None:
+        output.print(
+            f"  the name '{name}' pointed to dataset {replaced[:12]} before, which is still there", markup=False
         )
 
 
@@ -105,6 +124,7 @@ def generate_command(
     """Make believable compliance events with known violations."""
     workspace = workspace_of(context)
     population = Population(scale, seed, days, start, label_noise)
+    replaced = pointed_to(workspace, name)
     with working("generating events"):
         dataset, again = generate(workspace, population, name=name)
     if json:
@@ -112,6 +132,7 @@ def generate_command(
         return
     note = " (was there already)" if again else ""
     output.print(f"{dataset.rows:,} events as '{name}', dataset {dataset.digest[:12]}{note}", markup=False)
+    _tell_replaced(name, replaced if replaced != dataset.digest else None)
 
 
 @app.command("show")

@@ -1,14 +1,14 @@
 """``workbench run``, ``runs`` and ``report``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from workbench.cli.console import errors, output, print_json, workspace_of
-from workbench.errors import SpecError
+from workbench.errors import NotFoundError, SpecError, nearest
 from workbench.experiments import Run, Status, list_runs, open_run, plan, run
 from workbench.workspace import Workspace
 
@@ -64,6 +64,12 @@ class _Terminal:
         self._bar.stop()
 
 
+def _file(workspace: Workspace, named: Path) -> Path:
+    """The file as named from here, else from the workspace's root, else the experiment with this id."""
+    places = (named, workspace.root / named, workspace.experiments / f"{named}.yaml")
+    return next((place for place in places if place.is_file()), named)
+
+
 def _given(pairs: list[str]) -> dict[str, str]:
     given = {}
     for pair in pairs:
@@ -76,7 +82,7 @@ def _given(pairs: list[str]) -> dict[str, str]:
 
 def run_command(
     context: typer.Context,
-    experiment: Annotated[Path, typer.Argument(help="Experiment file, e.g. experiments/risk-baseline.yaml.")],
+    experiment: Annotated[Path, typer.Argument(help="Experiment file, or the id of one in experiments/.")],
     parameter: Annotated[
         list[str] | None,
         typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter, an input or the seed."),
@@ -86,10 +92,10 @@ def run_command(
 ) -> None:
     """Run an experiment: every combination of its grid and seeds, one run each."""
     workspace = workspace_of(context)
-    plans = plan(workspace, experiment, _given(parameter or []))
+    plans = plan(workspace, _file(workspace, experiment), _given(parameter or []))
     if dry_run:
         for one in plans:
-            settings = ", ".join(f"{name}={value}" for name, value in one.parameters.items())
+            settings = _settings(one.parameters)
             inputs = ", ".join(f"{name} {dataset.digest[:12]}" for name, dataset in one.inputs.items())
             output.print(
                 f"{one.experiment.id}: {settings}" + (f"; {inputs}" if inputs else ""),
@@ -98,7 +104,10 @@ def run_command(
             )
         return
     runs: list[Run] = []
-    for one in plans:
+    for number, one in enumerate(plans, start=1):
+        if len(plans) > 1:
+            settings = _settings(one.parameters)
+            errors.print(f"run {number} of {len(plans)}: {settings}", markup=False, soft_wrap=True)
         progress = _Terminal()
         try:
             runs.append(run(workspace, one, progress=progress))
@@ -131,6 +140,8 @@ def _print_run(workspace: Workspace, run: Run) -> None:
         )
         output.print(text, markup=False, soft_wrap=True)
     output.print(f"  folder: {workspace.shown(run.path)}", markup=False, soft_wrap=True)
+    if run.status is not Status.COMPLETED:
+        output.print(f"  what there was until then: workbench report {run.id}", markup=False, soft_wrap=True)
 
 
 def runs_command(
@@ -139,21 +150,39 @@ def runs_command(
     json: JsonOption = False,
 ) -> None:
     """List runs, the oldest first."""
+    workspace = workspace_of(context)
     runs = list_runs(
-        workspace_of(context),
+        workspace,
         experiment,
         complain=lambda error: errors.print(f"workbench: {error}", markup=False, soft_wrap=True),
     )
     if json:
         print_json([one.record for one in runs])
         return
-    table = Table("run", "status", "claims", "seconds", box=None)
+    table = Table("run", "status", "claims", "seconds", "parameters", box=None)
     table.columns[0].no_wrap = True
     for one in runs:
-        supported = sum(claim["outcome"] == "supported" for claim in one.claims)
         seconds = "" if one.record["seconds"] is None else f"{one.record['seconds']:.1f}"
-        table.add_row(one.id, one.status.value, f"{supported} of {len(one.claims)} supported", seconds)
-    output.print(table if runs else "no runs yet: `workbench run experiments/NAME.yaml` makes one")
+        table.add_row(one.id, one.status.value, _counted(one), seconds, _settings(one.record["parameters"]))
+    if runs:
+        output.print(table)
+    elif experiment is not None and (known := sorted({one.record["experiment"] for one in list_runs(workspace)})):
+        raise NotFoundError(f"no runs of {experiment!r}{nearest(experiment, known)}")
+    else:
+        output.print("no runs yet: `workbench run experiments/NAME.yaml` makes one")
+
+
+def _counted(run: Run) -> str:
+    """Outcomes of a run's claims: how many of each, the ones that did not occur left out."""
+    outcomes = [claim["outcome"] for claim in run.claims]
+    counted = [
+        f"{outcomes.count(one)} {one}" for one in ("supported", "not supported", "not tested") if one in outcomes
+    ]
+    return ", ".join(counted) or "none"
+
+
+def _settings(parameters: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in parameters.items())
 
 
 def report_command(

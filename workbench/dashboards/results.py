@@ -19,7 +19,7 @@ def results() -> widgets.Widget:
     if not runs:
         return widgets.HTML("<p>No runs yet: <code>workbench run experiments/NAME.yaml</code> makes one.</p>")
     choice = widgets.Select(
-        options=[(f"{run.id}  {run.status.value}", run.id) for run in runs.values()],
+        options=[(_line(run), run.id) for run in runs.values()],
         value=next(iter(runs)),
         rows=min(10, len(runs)),
         layout=widgets.Layout(width="100%"),
@@ -31,6 +31,11 @@ def results() -> widgets.Widget:
 
     choice.observe(show, names="value")
     return widgets.VBox([widgets.HTML(f"<h1>{len(runs)} runs</h1>"), choice, shown])
+
+
+def _line(run: Run) -> str:
+    settings = ", ".join(f"{name}={value}" for name, value in run.record["parameters"].items())
+    return f"{run.id}  {run.status.value}  {settings}"
 
 
 def _describe(run: Run) -> str:

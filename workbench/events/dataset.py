@@ -27,6 +27,7 @@ __all__ = [
     "list_datasets",
     "name_dataset",
     "open_dataset",
+    "pointed_to",
 ]
 
 FORMAT_VERSION = 1
@@ -175,6 +176,12 @@ def name_dataset(workspace: Workspace, name: str, dataset: Dataset) -> None:
     with storage_errors(workspace.names):
         workspace.names.mkdir(parents=True, exist_ok=True)
     write_atomic(workspace.names / name, f"{dataset.digest}\n".encode())
+
+
+def pointed_to(workspace: Workspace, name: str) -> str | None:
+    """The digest that ``name`` points to now, if any."""
+    path = workspace.names / name
+    return path.read_text().strip() if path.is_file() else None
 
 
 def check_name(name: str) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 import duckdb
 
 from workbench.errors import InputError, MappingError, NotFoundError, nearest
-from workbench.events.dataset import Dataset, check_name, name_dataset
+from workbench.events.dataset import Dataset, check_name, name_dataset, pointed_to
 from workbench.events.formats import FORMATS, IngestOptions, Source, detect
 from workbench.events.formats.reading import quoted
+from workbench.events.formats.table import UNLISTED
 from workbench.events.formats.times import NEEDS_TIMEZONE, fixed_offset
 from workbench.events.schema import WIDE_COLUMNS
 from workbench.events.snapshot import connect, publish
@@ -31,7 +32,10 @@ _ENCODINGS = ("utf-8", "utf-16", "latin-1")  # what DuckDB reads without fetchin
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What an ingest made. ``skipped`` and ``rejected`` are counts of records by reason."""
+    """What an ingest made. ``skipped`` and ``rejected`` are counts of records by reason, ``labels`` of events by label.
+
+    ``replaced`` is the digest that the name pointed to before, if it was another one.
+    """
 
     dataset: Dataset
     name: str
@@ -39,6 +43,8 @@ class IngestResult:
     already_there: bool
     skipped: dict[str, int]
     rejected: dict[str, int]
+    labels: dict[str, int]
+    replaced: str | None
 
 
 def ingest(
@@ -75,6 +81,7 @@ def ingest(
             progress(f"reading {source.name}" + (f" ({index + 1} of {len(sources)})" if len(sources) > 1 else ""))
             _read(connection, kind, source, index, options)
         _ask_for_timezone(connection, sources)
+        _ask_for_labels(connection)
         counts = _count(connection, sources, strict=strict)
         progress("writing the dataset")
         origin = {
@@ -87,11 +94,19 @@ def ingest(
         made, already_there = publish(
             connection, workspace, folder, origin=origin, source_names=[source.name for source in sources]
         )
+        labels = dict(
+            connection.execute(
+                "SELECT label, count(*) FROM wide WHERE label IS NOT NULL AND skipped IS NULL AND rejected IS NULL "
+                "GROUP BY 1 ORDER BY 1"
+            ).fetchall()
+        )
         connection.close()
     name = name if name is not None else _default_name(sources[0].name)
+    replaced = pointed_to(workspace, name)
     name_dataset(workspace, name, made)
     reasons = {verdict: made.identity["reasons"][verdict] for verdict in ("skipped", "rejected")}
-    return IngestResult(made, name, kind, already_there, **reasons)
+    replaced = replaced if replaced != made.digest else None
+    return IngestResult(made, name, kind, already_there, labels=labels, replaced=replaced, **reasons)
 
 
 @contextlib.contextmanager
@@ -236,6 +251,21 @@ def _ask_for_timezone(connection: duckdb.DuckDBPyConnection, sources: list[Sourc
         raise InputError(
             f"{sources[rows[0][0]].name}: the timestamp of record {rows[0][1]} has no time zone; "
             "say which with --timezone (for example --timezone UTC or --timezone Europe/Berlin)"
+        )
+
+
+def _ask_for_labels(connection: duckdb.DuckDBPyConnection) -> None:
+    """Refuse label words that the mapping does not list: a typo in it would otherwise drop labels without a word."""
+    rows = connection.execute(
+        "SELECT label[2:], count(*) AS n FROM wide WHERE starts_with(label, ?) GROUP BY 1 ORDER BY n DESC, 1",
+        [UNLISTED],
+    ).fetchall()
+    if rows:
+        listed = ", ".join(f"{word!r} ({count:,} times)" for word, count in rows[:4])
+        more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""
+        raise MappingError(
+            f"the label column holds values that the mapping's 'meaning' does not list: {listed}{more}; "
+            "list each, with null where it is no label"
         )
 
 

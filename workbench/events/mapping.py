@@ -21,7 +21,8 @@ import duckdb
 from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.documents import Strict, read_document
-from workbench.errors import MappingError
+from workbench.errors import MappingError, nearest
+from workbench.events.schema import OUTCOMES
 
 __all__ = ["CsvDialect", "FieldSource", "LabelField", "Mapping", "TimeField", "load_mapping"]
 
@@ -36,6 +37,19 @@ def _try(sql: str, *values: object) -> str | None:
     return None
 
 
+def _as_words(value: Any) -> Any:
+    """Keys and values of a translation as text: YAML reads 200 as a number; of yes and no it makes truth values."""
+    if not isinstance(value, dict):
+        return value
+    for item in (*value, *value.values()):
+        if isinstance(item, bool):
+            raise ValueError("YAML reads yes, no, on, off, true and false as truth values: put them in quotes")
+    return {
+        str(key) if isinstance(key, int | float) else key: str(item) if isinstance(item, int | float) else item
+        for key, item in value.items()
+    }
+
+
 class FieldSource(Strict):
     """Where one field comes from: a column, or the same constant in every row."""
 
@@ -43,7 +57,9 @@ class FieldSource(Strict):
     constant: str | None = Field(None, description="The same text in every row")
     matching: str | None = Field(None, description="Regular expression (RE2); a value that does not match is absent")
     extract: str | None = Field(None, description="Regular expression (RE2); its first group becomes the value")
-    values: dict[str, str] | None = Field(None, description="Translation of values; one not listed stays as it is")
+    values: Annotated[dict[str, str] | None, BeforeValidator(_as_words)] = Field(
+        None, description="Translation of values; one not listed stays as it is"
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> "FieldSource":
@@ -78,8 +94,8 @@ class LabelField(Strict):
     """What someone later said of the event, and what their words mean here."""
 
     column: str
-    meaning: dict[str, Literal["violation", "compliant"] | None] = Field(
-        description="Source value to label; null means no label"
+    meaning: Annotated[dict[str, Literal["violation", "compliant"] | None], BeforeValidator(_as_words)] = Field(
+        description="Source value to label; null means no label; every value that occurs must be listed"
     )
     labelled_at: TimeField | str | None = Field(
         None, description="Column, or one ISO stamp with offset for all; without it, known when it happened"
@@ -102,7 +118,9 @@ class LabelField(Strict):
 class CsvDialect(Strict):
     """How a CSV file is written, where it differs from the usual comma and double quote."""
 
-    delimiter: str = Field(",", min_length=1, max_length=4)
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=4, description="Without it, a tab where the first line has two, else a comma"
+    )
     quote: str = Field('"', max_length=1)
     skip: int = Field(0, ge=0, description="Lines before the header (or before the data, where names are given)")
     names: list[str] | None = Field(None, description="Column names; then the first line after 'skip' is data")
@@ -128,6 +146,16 @@ class Columns(Strict):
     resource: _AnyField | None = None
     outcome: _AnyField | None = None
 
+    @model_validator(mode="after")
+    def _known_outcomes(self) -> "Columns":
+        if self.outcome is not None:
+            for outcome in (self.outcome.constant, *(self.outcome.values or {}).values()):
+                if outcome is not None and outcome not in OUTCOMES:
+                    raise ValueError(
+                        f"outcome {outcome!r} is none of {', '.join(OUTCOMES)}{nearest(outcome, OUTCOMES)}"
+                    )
+        return self
+
 
 class Mapping(Strict):
     """A whole mapping file."""
@@ -135,14 +163,16 @@ class Mapping(Strict):
     format: Literal["csv", "parquet", "jsonl"]
     csv: CsvDialect = CsvDialect()
     columns: Columns
-    attributes: list[str] = Field(default_factory=list, description="Columns to keep as they are")
+    attributes: list[str] | None = Field(
+        None, description="Columns to keep as they are; without it, all that the mapping does not use"
+    )
     label: LabelField | None = None
 
     def used_columns(self) -> list[str]:
         """Every source column this mapping reads, in first-use order."""
         fields = [getattr(self.columns, name) for name in type(self.columns).model_fields]
         used = [field.column for field in fields if field is not None and field.column is not None]
-        used += self.attributes
+        used += self.attributes or []
         if self.label is not None:
             used.append(self.label.column)
             if isinstance(self.label.labelled_at, TimeField):
@@ -163,7 +193,6 @@ class Mapping(Strict):
         return cls(
             format=kind,
             columns=Columns.model_validate({name: name for name in ("timestamp", "user", "action", *optional)}),
-            attributes=[],
         )
 
 

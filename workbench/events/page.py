@@ -45,11 +45,11 @@ def _over_time(dataset: Dataset, summary: Summary) -> str:
     axes = figure.subplots()
     times = [row[0] for row in rows]
     width = 0.9 if unit == "day" else 0.9 / 24
-    axes.bar(times, [row[1] for row in rows], width=width, color=_BAR, label="events")
+    axes.bar(times, [row[1] for row in rows], width=width, align="edge", color=_BAR, label="events")
     if summary.labels:
-        axes.bar(times, [row[2] for row in rows], width=width, color=_ALARM, label="labelled violation")
+        axes.bar(times, [row[2] for row in rows], width=width, align="edge", color=_ALARM, label="labelled violation")
         axes.legend(frameon=False)
-    axes.set_ylabel(f"events per {unit}")
+    axes.set(ylabel=f"events per {unit}", xlabel="UTC")
     figure.autofmt_xdate()
     return _svg(figure)
 
@@ -80,6 +80,11 @@ def _by_action(summary: Summary) -> str:
     axes.barh(names, counts, color=_BAR)
     axes.set_xlabel("events")
     return _svg(figure)
+
+
+def _named(sources: list[str]) -> str:
+    more = f" and {len(sources) - 3} more files" if len(sources) > 3 else ""
+    return ", ".join(sources[:3]) + more
 
 
 def write_page(dataset: Dataset, summary: Summary, target: Path) -> None:
@@ -116,7 +121,7 @@ def write_page(dataset: Dataset, summary: Summary, target: Path) -> None:
     page = render(
         "workbench.events",
         "dataset.html.j2",
-        names=", ".join(dataset.manifest["source_names"][:3]),
+        names=_named(dataset.manifest["source_names"]),
         rows=summary.rows,
         digest=summary.digest,
         facts=facts,
@@ -125,4 +130,4 @@ def write_page(dataset: Dataset, summary: Summary, target: Path) -> None:
         gaps=gaps,
         version=__version__,
     )
-    write_atomic(target, page.encode())
+    write_atomic(target, page.encode(), make_folder=True)

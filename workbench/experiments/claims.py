@@ -14,7 +14,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -97,12 +97,14 @@ class Claim(Strict):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim's outcome. ``value`` is the number it was judged by; ``reason`` says why it was not tested."""
+    """A claim's outcome. ``value`` is the number it was judged by, ``compared`` the values that it was compared with;
+    ``reason`` says why it was not tested."""
 
     claim: Claim
     outcome: Outcome
     value: float | None = None
     reason: str = ""
+    compared: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -110,6 +112,7 @@ class Verdict:
             "outcome": self.outcome.value,
             "measured": self.value,
             "reason": self.reason,
+            "compared": self.compared,
         }
 
 
@@ -127,9 +130,11 @@ def judge(claim: Claim, values: Mapping[str, Mapping[str, Any]], *, completed: b
         if name not in values:
             return Verdict(claim, Outcome.NOT_TESTED, reason=f"no value {name!r} was recorded{nearest(name, values)}")
         number = values[name].get(end or "value")
+        if number is None and end:
+            return Verdict(claim, Outcome.NOT_TESTED, reason=f"{name!r} was recorded without an interval")
         if not isinstance(number, int | float) or not math.isfinite(number):
             return Verdict(claim, Outcome.NOT_TESTED, reason=f"{reference!r} is not a number")
         found[reference] = float(number)
     value = found[claim.value]
     outcome = Outcome.SUPPORTED if expectation.holds(value, found) else Outcome.NOT_SUPPORTED
-    return Verdict(claim, outcome, value)
+    return Verdict(claim, outcome, value, compared={name: found[name] for name in expectation.names})

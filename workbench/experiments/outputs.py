@@ -12,19 +12,20 @@ from workbench.files import sha256_bytes
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-__all__ = ["Recorded", "canonical_sha256", "code_cells", "collect", "headings"]
+__all__ = ["Recorded", "canonical_sha256", "code_cells", "collect", "headings", "numbers"]
 
 _ADDRESS: Final = re.compile(r"0x[0-9a-f]{6,16}")
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a run recorded, each with the index of its cell. ``repeated`` names values recorded more than once."""
+    """What a run recorded, each with the number of its cell. ``repeated`` maps a name recorded
+    more than once to its cells."""
 
     values: list[dict[str, Any]] = field(default_factory=list)
     figures: list[dict[str, Any]] = field(default_factory=list)
     tables: list[dict[str, Any]] = field(default_factory=list)
-    repeated: list[str] = field(default_factory=list)
+    repeated: dict[str, list[int]] = field(default_factory=dict)
 
     def by_name(self) -> dict[str, dict[str, Any]]:
         return {value["name"]: value for value in self.values}
@@ -39,6 +40,11 @@ def code_cells(notebook: "NotebookNode") -> list[int]:
     ]
 
 
+def numbers(notebook: "NotebookNode") -> dict[int, int]:
+    """Index of each executed cell to its number: 1 for the first, as Jupyter's ``In [1]``. Users see only numbers."""
+    return {index: number for number, index in enumerate(code_cells(notebook), start=1)}
+
+
 def headings(notebook: "NotebookNode") -> list[str]:
     """For each cell, the last markdown heading at or above it ('' before the first)."""
     current, found = "", []
@@ -51,24 +57,27 @@ def headings(notebook: "NotebookNode") -> list[str]:
 
 
 def _outputs(notebook: "NotebookNode", mime: str) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
-    for index, cell in enumerate(notebook.cells):
-        for output in cell.get("outputs", []):
+    for index, number in numbers(notebook).items():
+        for output in notebook.cells[index].get("outputs", []):
             data = output.get("data", {})
             if mime in data:
                 payload = data[mime]
-                yield index, (json.loads(payload) if isinstance(payload, str) else dict(payload)), data
+                yield number, (json.loads(payload) if isinstance(payload, str) else dict(payload)), data
 
 
 def collect(notebook: "NotebookNode") -> Recorded:
     """Gather values, figures and tables in cell order."""
-    values = [{**payload, "cell": index} for index, payload, _ in _outputs(notebook, VALUE_MIME)]
+    values = [{**payload, "cell": number} for number, payload, _ in _outputs(notebook, VALUE_MIME)]
     figures = [
-        {**payload, "cell": index, "sha256": sha256_bytes(data.get("image/svg+xml", "").encode())}
-        for index, payload, data in _outputs(notebook, FIGURE_MIME)
+        {**payload, "cell": number, "sha256": sha256_bytes(data.get("image/svg+xml", "").encode())}
+        for number, payload, data in _outputs(notebook, FIGURE_MIME)
     ]
-    tables = [{**payload, "cell": index} for index, payload, _ in _outputs(notebook, TABLE_MIME)]
-    names = [item["name"] for item in (*values, *figures, *tables)]
-    return Recorded(values, figures, tables, sorted({name for name in names if names.count(name) > 1}))
+    tables = [{**payload, "cell": number} for number, payload, _ in _outputs(notebook, TABLE_MIME)]
+    everything = [*values, *figures, *tables]
+    repeated = {
+        item["name"]: [other["cell"] for other in everything if other["name"] == item["name"]] for item in everything
+    }
+    return Recorded(values, figures, tables, {name: cells for name, cells in repeated.items() if len(cells) > 1})
 
 
 def canonical_sha256(notebook: "NotebookNode") -> str:

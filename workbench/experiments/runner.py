@@ -125,8 +125,8 @@ class Runner:
             "lock_sha256": lock_sha256(self.workspace),
             "environment_sha256": None,
             "cells": [
-                {"cell": index, "heading": self.titles[index], "status": Status.NOT_RUN, "seconds": None}
-                for index in self.order
+                {"cell": number, "heading": self.titles[index], "status": Status.NOT_RUN, "seconds": None}
+                for number, index in enumerate(self.order, start=1)
             ],
             "claims": [
                 {
@@ -134,6 +134,7 @@ class Runner:
                     "outcome": "not tested",
                     "measured": None,
                     "reason": "the run has not ended",
+                    "compared": {},
                 }
                 for claim in experiment.claims
             ],
@@ -239,9 +240,9 @@ class Runner:
         cell = self.record["cells"][number]
         cell.update(status=status, seconds=seconds)
         if status is not Status.COMPLETED:
-            text = f"{error}: {message}" if status is Status.FAILED else message
+            text = ": ".join(part for part in (error, message) if part) if status is Status.FAILED else message
             cell["message"] = self.redactor.text(text)
-            self.record["stopped_at"] = {"cell": index, "heading": self.titles[index]}
+            self.record["stopped_at"] = {"cell": number + 1, "heading": self.titles[index]}
         self.redactor.cell(self.notebook.cells[index])
         self._save(notebook=True)
         self.progress.cell_ended(number + 1, self.titles[index], status, seconds)
@@ -259,7 +260,7 @@ class Runner:
         write_record(self.path, self.record)
 
     def _notebook_bytes(self) -> bytes:
-        states = {cell["cell"]: cell["status"] for cell in self.record["cells"]}
+        states = {index: cell["status"] for index, cell in zip(self.order, self.record["cells"], strict=True)}
         for index, cell in enumerate(self.notebook.cells):
             cell.metadata.pop("papermill", None)
             cell.metadata.pop("execution", None)
@@ -281,7 +282,10 @@ class Runner:
         recorded = collect(self.notebook)
         if status is Status.COMPLETED and recorded.repeated:
             status = Status.FAILED
-            detail = f"recorded more than once: {', '.join(recorded.repeated)}; every name stands for one result"
+            listed = ", ".join(
+                f"{name} (cells {' and '.join(map(str, cells))})" for name, cells in recorded.repeated.items()
+            )
+            detail = f"recorded more than once: {listed}; every name stands for one result"
         verdicts = [
             judge(claim, recorded.by_name(), completed=status is Status.COMPLETED)
             for claim in self.plan.experiment.claims

@@ -13,17 +13,17 @@ __all__ = ["number", "render"]
 
 
 def number(value: object, digits: int | None = None) -> str:
-    """A number as readers see it: thin spaces in whole ones, ``digits`` decimals or 4 significant ones in others.
+    """A number as readers see it: whole ones in groups of three, others with ``digits`` decimals or 4 significant ones.
 
     >>> number(49828), number(0.8926362), number(0.25, 1), number("yes"), number(None)
-    ('49\u202f828', '0.8926', '0.2', 'yes', '–')
+    ('49,828', '0.8926', '0.2', 'yes', '–')
     """
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(value)
+        return f"{value:,}"
     if isinstance(value, float):
         if digits is not None:
             return f"{value:.{digits}f}"

@@ -9,8 +9,9 @@ from nbformat import NotebookNode
 from workbench import __version__
 from workbench.errors import InputError
 from workbench.experiments import Run, Status
+from workbench.experiments.outputs import numbers
 from workbench.experiments.recording import FIGURE_MIME, TABLE_MIME, VALUE_MIME
-from workbench.files import storage_errors, write_atomic
+from workbench.files import write_atomic
 from workbench.pages import clean_html, code_html, markdown_html, number, plain_text, render, svg_uri
 from workbench.workspace import Workspace
 
@@ -30,9 +31,7 @@ def publish(workspace: Workspace, run: Run, target: Path | None = None) -> Path:
     if path.is_dir():
         raise InputError(f"{workspace.shown(path)} is a folder: name a file for the report")
     page = report_html(run).encode()
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, page)
+    write_atomic(path, page, make_folder=True)
     return path
 
 
@@ -50,7 +49,8 @@ def report_html(run: Run) -> str:
         summary=_summary(run, supported),
         claims=[_claim(claim) for claim in run.claims],
         values=[_value(value) for value in results["values"]],
-        parameters=[(name, number(value)) for name, value in record["parameters"].items()],
+        units=any(value["unit"] for value in results["values"]),
+        parameters=[(name, str(value)) for name, value in record["parameters"].items()],
         inputs=record["inputs"],
         surroundings=_surroundings(run),
         cells=_cells(notebook, record) if notebook else [],
@@ -62,7 +62,7 @@ def _summary(run: Run, supported: int) -> str:
     total = len(run.claims)
     ended = f"The run ended {run.status.value}"
     if run.status is not Status.COMPLETED:
-        return f"{ended}: none of its {total} claims could be tested."
+        return f"{ended}, so its claims could not be tested."
     if not total:
         return f"{ended}. The experiment states no claims."
     return f"{supported} of {total} claims supported. {ended} after {number(round(run.record['seconds'], 1))} s."
@@ -104,20 +104,22 @@ def _surroundings(run: Run) -> list[tuple[str, str]]:
 
 
 def _cells(notebook: NotebookNode, record: dict[str, Any]) -> list[dict[str, Any]]:
-    states = {cell["cell"]: cell for cell in record["cells"]}
-    cells = []
+    states = {cell["cell"]: cell["status"] for cell in record["cells"]}
+    number_of = numbers(notebook)
+    cells: list[dict[str, Any]] = []
     for index, cell in enumerate(notebook.cells):
         tags = cell.metadata.get("tags", [])
         if "remove-cell" in tags:
             continue
         if cell.cell_type == "markdown":
-            cells.append({"index": index, "kind": "markdown", "html": markdown_html(cell.source)})
-        elif cell.cell_type == "code" and cell.source.strip():
+            cells.append({"kind": "markdown", "html": markdown_html(cell.source)})
+        elif index in number_of:
             shown = {
-                "index": index,
+                "number": number_of[index],
                 "kind": "code",
+                "injected": "injected-parameters" in tags,
                 "code": code_html(cell.source),
-                "state": states.get(index, {"status": "NOT RUN"})["status"],
+                "state": states[number_of[index]],
                 "outputs": [_output(output) for output in cell.outputs],
             }
             cells.append(shown)

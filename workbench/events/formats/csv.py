@@ -18,15 +18,21 @@ def looks_like(head: str, name: str) -> bool:
     return name.removesuffix(".gz").endswith((".csv", ".tsv")) or any(first.count(mark) >= 2 for mark in ",;\t")
 
 
-def _header(source: Source, dialect: CsvDialect) -> tuple[list[str], int]:
+def _delimiter(source: Source, dialect: CsvDialect) -> str:
+    if dialect.delimiter is not None:
+        return dialect.delimiter
+    return "\t" if source.head.split("\n", 1)[0].count("\t") >= 2 else ","
+
+
+def _header(source: Source, dialect: CsvDialect, delimiter: str) -> tuple[list[str], int]:
     """Column names, and the number of lines before the data."""
     if dialect.names is not None:
         return dialect.names, dialect.skip
     # Python's reader wants a single character; DuckDB's takes up to four.
-    head = source.head.removeprefix("\ufeff").replace(dialect.delimiter, dialect.delimiter[0])
+    head = source.head.removeprefix("\ufeff").replace(delimiter, delimiter[0])
     reader = stdlib_csv.reader(
         io.StringIO(head, newline=None),
-        delimiter=dialect.delimiter[0],
+        delimiter=delimiter[0],
         **({"quotechar": dialect.quote} if dialect.quote else {"quoting": stdlib_csv.QUOTE_NONE}),
     )
     for _ in range(dialect.skip):
@@ -41,9 +47,8 @@ def _header(source: Source, dialect: CsvDialect) -> tuple[list[str], int]:
 
 def select(connection: duckdb.DuckDBPyConnection, source: Source, options: IngestOptions) -> str:
     dialect = options.mapping.csv if options.mapping is not None else CsvDialect()
-    if options.mapping is None and source.head.split("\n", 1)[0].count("\t") >= 2:
-        dialect = CsvDialect(delimiter="\t")
-    names, skip = _header(source, dialect)
+    delimiter = _delimiter(source, dialect)
+    names, skip = _header(source, dialect, delimiter)
     mapping = mapping_for(options, "csv", names, source.name)
     encoding = dialect.encoding if dialect.encoding != "utf-8" else options.encoding
     load_csv(
@@ -51,10 +56,10 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
         source,
         names,
         skip=skip,
-        delimiter=dialect.delimiter,
+        delimiter=delimiter,
         quote=dialect.quote,
         encoding=encoding,
     )
     cells = ", ".join(f"coalesce({quoted(name)}, '')" for name in names)
-    raw = f"concat_ws({text(dialect.delimiter)}, {cells})"
+    raw = f"concat_ws({text(delimiter)}, {cells})"
     return map_rows("numbered", mapping, options, column_reader, raw)

@@ -47,7 +47,7 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
         present = [
             str(row[0])
             for row in connection.execute(
-                f"SELECT DISTINCT unnest(json_keys(line)) FROM (FROM {valid} LIMIT 10000)"
+                f"SELECT DISTINCT unnest(json_keys(line)) AS key FROM (FROM {valid} LIMIT 10000) ORDER BY key"
             ).fetchall()
         ]
         present += [column for column in options.mapping.used_columns() if column.startswith("$")]

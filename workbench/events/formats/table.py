@@ -7,7 +7,10 @@ from workbench.events.formats.reading import IngestOptions, quoted, text, wide
 from workbench.events.formats.times import moment
 from workbench.events.mapping import FieldSource, LabelField, Mapping, TimeField
 
-__all__ = ["check_columns", "map_rows", "mapping_for"]
+__all__ = ["UNLISTED", "check_columns", "map_rows", "mapping_for"]
+
+# Stands before a label word that the mapping does not list; ingest refuses such words, so that a typo drops no label.
+UNLISTED = "?"
 
 _REQUIRED = {"timestamp", "user", "action"}
 
@@ -21,10 +24,16 @@ def mapping_for(options: IngestOptions, kind: str, present: list[str], name: str
                 f"{name}: the columns do not have the names of event fields, so a mapping file is needed (--map); "
                 f"columns found: {', '.join(present)}"
             )
-        return Mapping.identity(kind, present)  # type: ignore[arg-type]  # one of the three literals by its callers
+        mapping = Mapping.identity(kind, present)  # type: ignore[arg-type]  # one of the three by its callers
     if mapping.format != kind:
         raise MappingError(f"{name}: the mapping file is for format {mapping.format!r}, this is {kind!r}")
     check_columns(mapping, present, name)
+    if mapping.attributes is None:
+        # Of a path such as $.actor.name, the whole of ``actor`` counts as used.
+        used = {column.removeprefix("$.").split(".")[0] if column.startswith("$") else column
+                for column in mapping.used_columns()}  # fmt: skip
+        rest = [column for column in present if column not in used and not column.startswith("$")]
+        mapping = mapping.model_copy(update={"attributes": rest})
     return mapping
 
 
@@ -91,7 +100,7 @@ def _label(label: LabelField, event_time: str, options: IngestOptions, cell: Cal
     else:
         known = f"timezone('UTC', CAST({text(label.labelled_at)} AS TIMESTAMPTZ))"
     return {
-        "label": f"CASE {value} {cases} END",
+        "label": f"CASE nullif({value}, '') {cases} ELSE '{UNLISTED}' || nullif({value}, '') END",
         "labelled_at": known,
         "labelled_by": text(label.labelled_by),
         "reason": "''" if label.reason is None else cell(label.reason),
