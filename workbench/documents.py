@@ -16,7 +16,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Strict(BaseModel):
     """A model that refuses keys it does not know and does not change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def explain(error: ValidationError, model: type[BaseModel] | None = None, limit: int = 3) -> str:
@@ -36,6 +36,19 @@ def explain(error: ValidationError, model: type[BaseModel] | None = None, limit:
         complaints.append(f"{place + ': ' if place else ''}{wording.get(text, text)}{shown}")
     more = error.error_count() - limit
     return "; ".join(complaints) + (f"; and {more} more" if more > 0 else "")
+
+
+class _OneOfEachKey(yaml.SafeLoader):
+    """YAML's safe loader, but a key given twice is an error: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and key.value.__hash__ is not None:
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
 
 
 def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
@@ -61,13 +74,15 @@ def read_document(path: Path, model: type[Model], *, what: str, error: type[Inpu
     Raises ``error`` when the file is missing, unreadable, not YAML, or not a valid ``model``.
     """
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=_OneOfEachKey)  # noqa: S506  # a SafeLoader
     except FileNotFoundError:
         raise error(f"{what} {str(path)!r} does not exist") from None
     except (OSError, UnicodeDecodeError) as cause:
         raise error(f"{what} {str(path)!r} cannot be read: {cause}") from cause
     except yaml.YAMLError as cause:
         raise error(f"{what} {path.name!r} is not valid YAML: {_yaml_place(cause)}") from cause
+    except (ValueError, OverflowError, RecursionError) as cause:  # a date, a number or a depth beyond all bounds
+        raise error(f"{what} {path.name!r} holds a value that cannot be read: {str(cause)[:100]}") from cause
     if not isinstance(content, dict):
         needed = ", ".join(name for name, field in model.model_fields.items() if field.is_required())
         raise error(f"{what} {path.name!r} is not a mapping of keys to values; expected the keys {needed}")

@@ -28,7 +28,7 @@ def refusal(workspace: Workspace, path: Path, **given: str) -> str:
         ({"size": "True"}, "experiment 'small': 'size' expects int, found bool True"),
         ({"size": "0"}, "experiment 'small': 'size' is 0: expected at least 1"),
         ({"size": "99"}, "experiment 'small': 'size' is 99: expected at most 9"),
-        ({"seed": "x"}, "experiment 'small': 'seed' expects a whole number, found 'x'"),
+        ({"seed": "x"}, "experiment 'small': 'seed' expects a whole number from 0 to 4294967295, found 'x'"),
         ({"mode": "slow"}, "experiment 'small': 'mode' is 'slow': expected one of fast, exact"),
         ({"loud": "yes"}, "experiment 'small': 'loud' expects true or false, found 'yes'"),
         ({"share": "a"}, "experiment 'small': 'share' expects float, found str 'a'"),

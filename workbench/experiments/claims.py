@@ -132,7 +132,7 @@ def judge(claim: Claim, values: Mapping[str, Mapping[str, Any]], *, completed: b
         number = values[name].get(end or "value")
         if number is None and end:
             return Verdict(claim, Outcome.NOT_TESTED, reason=f"{name!r} was recorded without an interval")
-        if not isinstance(number, int | float) or not math.isfinite(number):
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
             return Verdict(claim, Outcome.NOT_TESTED, reason=f"{reference!r} is not a number")
         found[reference] = float(number)
     value = found[claim.value]

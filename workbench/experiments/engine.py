@@ -7,11 +7,14 @@ end well.
 
 import contextlib
 import copy
+import math
 import sys
 import tempfile
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any, Protocol
 
+import nbformat
 import psutil
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -38,7 +41,6 @@ class CellLog(Protocol):
     def kernel_started(self, pid: int, started: float) -> None: ...
     def cell_started(self, index: int) -> None: ...
     def cell_ended(self, index: int, status: Status, error: str, message: str) -> None: ...
-    def stream(self, name: str, text: str) -> None: ...
 
 
 class _KernelManager(AsyncKernelManager):
@@ -92,15 +94,11 @@ class _Client(NotebookClient):
             return Status.KILLED, "dead kernel", "the kernel died while the cell ran"
         except CellExecutionError as error:
             return Status.FAILED, error.ename, error.evalue
+        except nbformat.ValidationError as error:
+            return Status.FAILED, "invalid output", str(error).splitlines()[0]
         except KeyboardInterrupt:
             return Status.INTERRUPTED, "interrupt", "stopped by the user"
         return Status.COMPLETED, "", ""
-
-    def process_message(self, *arguments: Any, **options: Any) -> Any:
-        output = super().process_message(*arguments, **options)
-        if output and output.output_type == "stream":
-            self._cell_log.stream(output.name, "".join(output.text))
-        return output
 
 
 class _TruthfulEngine(Engine):  # type: ignore[misc]
@@ -111,7 +109,8 @@ class _TruthfulEngine(Engine):  # type: ignore[misc]
     ) -> NotebookNode:  # fmt: skip
         cell_log.executing(nb)
         # Unix socket paths are limited to about 100 characters, so they live in a short folder of their own.
-        with tempfile.TemporaryDirectory(prefix="wb-") as sockets:
+        short = None if len(tempfile.gettempdir()) < 60 else "/tmp"  # noqa: S108
+        with tempfile.TemporaryDirectory(prefix="wb-", dir=short) as sockets:
             manager = _KernelManager(
                 kernel_name=kernel_name, transport="ipc", connection_file=str(Path(sockets) / "kernel.json")
             )
@@ -120,12 +119,15 @@ class _TruthfulEngine(Engine):  # type: ignore[misc]
                 cell_log,
                 km=manager,
                 timeout=timeout,
+                # Output may take as long as the cell; nbclient's own 4 s would call a talkative cell a timeout.
+                iopub_timeout=max(4, math.ceil(timeout)),
                 startup_timeout=start_timeout,
                 record_timing=False,
                 raise_on_iopub_timeout=True,
                 extra_arguments=["--HistoryManager.enabled=False"],
             )
-            client.execute_cells(env=environment, cwd=str(work))
+            # What child processes write reaches the notebook through the kernel; the runner's own output stays clean.
+            client.execute_cells(env=environment, cwd=str(work), stdout=DEVNULL, stderr=DEVNULL)
         # papermill marks its copy up where it finds errors; ours stays as the kernel left it.
         return copy.deepcopy(nb)
 

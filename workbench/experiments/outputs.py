@@ -2,30 +2,34 @@
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+from pydantic import ConfigDict, Field, ValidationError
+
+from workbench.documents import Strict, explain
+from workbench.errors import InputError
 from workbench.experiments.recording import FIGURE_MIME, TABLE_MIME, VALUE_MIME
 from workbench.files import sha256_bytes
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-__all__ = ["Recorded", "canonical_sha256", "code_cells", "collect", "headings", "numbers"]
+__all__ = ["Recorded", "canonical_sha256", "code_cells", "collect", "headings", "numbers", "read_payload"]
 
-_ADDRESS: Final = re.compile(r"0x[0-9a-f]{6,16}")
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-f]{6,16}")
 
 
 @dataclass(frozen=True)
 class Recorded:
     """What a run recorded, each with the number of its cell. ``repeated`` maps a name recorded
-    more than once to its cells."""
+    more than once to its cells; ``invalid`` says which cell shows something under our types that is not valid."""
 
     values: list[dict[str, Any]] = field(default_factory=list)
     figures: list[dict[str, Any]] = field(default_factory=list)
     tables: list[dict[str, Any]] = field(default_factory=list)
     repeated: dict[str, list[int]] = field(default_factory=dict)
+    invalid: list[str] = field(default_factory=list)
 
     def by_name(self) -> dict[str, dict[str, Any]]:
         return {value["name"]: value for value in self.values}
@@ -56,28 +60,85 @@ def headings(notebook: "NotebookNode") -> list[str]:
     return found
 
 
-def _outputs(notebook: "NotebookNode", mime: str) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
-    for index, number in numbers(notebook).items():
-        for output in notebook.cells[index].get("outputs", []):
-            data = output.get("data", {})
-            if mime in data:
-                payload = data[mime]
-                yield number, (json.loads(payload) if isinstance(payload, str) else dict(payload)), data
+class _Payload(Strict):
+    """What stands behind a MIME type of ours. Notebooks can display anything under it, so it is checked when read."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    name: str = Field(pattern=r"^[^\W\d]\w*$")
+
+
+_Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+
+
+class _Value(_Payload):
+    value: bool | _Whole | float | str
+    type: str
+    low: _Whole | float | None
+    high: _Whole | float | None
+    unit: str | None
+    tolerance: float
+
+
+class _Figure(_Payload):
+    alt: str
+    caption: str
+
+
+class _Table(_Payload):
+    caption: str
+    digits: int
+    columns: list[str]
+    rows: list[list[bool | int | float | str | None]]
+
+
+_MODELS: Final[dict[str, type[_Payload]]] = {VALUE_MIME: _Value, FIGURE_MIME: _Figure, TABLE_MIME: _Table}
+
+
+def read_payload(data: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The MIME type of ours in an output's ``data`` with its payload, or None if there is none.
+
+    Raises ``InputError`` if the payload is not what ``record``, ``figure`` or ``table`` make.
+    """
+    mime = next((mime for mime in _MODELS if mime in data), None)
+    if mime is None:
+        return None
+    kind = mime.split(".")[2]
+    if mime == FIGURE_MIME and not isinstance(data.get("image/svg+xml"), str):
+        raise InputError(f"a {kind} without its picture")
+    try:
+        return mime, _MODELS[mime].model_validate(data[mime]).model_dump()
+    except ValidationError as error:
+        raise InputError(f"a {kind} that is not valid: {explain(error)}") from error
 
 
 def collect(notebook: "NotebookNode") -> Recorded:
     """Gather values, figures and tables in cell order."""
-    values = [{**payload, "cell": number} for number, payload, _ in _outputs(notebook, VALUE_MIME)]
-    figures = [
-        {**payload, "cell": number, "sha256": sha256_bytes(data.get("image/svg+xml", "").encode())}
-        for number, payload, data in _outputs(notebook, FIGURE_MIME)
-    ]
-    tables = [{**payload, "cell": number} for number, payload, _ in _outputs(notebook, TABLE_MIME)]
-    everything = [*values, *figures, *tables]
+    found: dict[str, list[dict[str, Any]]] = {mime: [] for mime in _MODELS}
+    invalid = []
+    for index, number in numbers(notebook).items():
+        for output in notebook.cells[index].get("outputs", []):
+            try:
+                read = read_payload(output.get("data", {}))
+            except InputError as error:
+                invalid.append(f"cell {number} shows {error}")
+                continue
+            if read is not None:
+                mime, payload = read
+                if mime == FIGURE_MIME:
+                    payload["sha256"] = sha256_bytes(output["data"]["image/svg+xml"].encode())
+                found[mime].append({**payload, "cell": number})
+    everything = [item for items in found.values() for item in items]
     repeated = {
         item["name"]: [other["cell"] for other in everything if other["name"] == item["name"]] for item in everything
     }
-    return Recorded(values, figures, tables, {name: cells for name, cells in repeated.items() if len(cells) > 1})
+    return Recorded(
+        found[VALUE_MIME],
+        found[FIGURE_MIME],
+        found[TABLE_MIME],
+        {name: cells for name, cells in repeated.items() if len(cells) > 1},
+        invalid,
+    )
 
 
 def canonical_sha256(notebook: "NotebookNode") -> str:
@@ -95,13 +156,21 @@ def canonical_sha256(notebook: "NotebookNode") -> str:
                 if output["name"] != "stdout":
                     continue
                 if outputs and outputs[-1][0] == "stdout":
-                    outputs[-1][1] += output["text"]
+                    outputs[-1][1] += _without_addresses(output["text"])
                 else:
-                    outputs.append(["stdout", output["text"]])
+                    outputs.append(["stdout", _without_addresses(output["text"])])
             elif kind == "error":
-                outputs.append(["error", output["ename"], output["evalue"]])
+                outputs.append(["error", output["ename"], _without_addresses(output["evalue"])])
             elif not any("widget-view" in mime for mime in output["data"]):
-                outputs.append(["data", dict(sorted(output["data"].items()))])
+                data = {
+                    mime: _without_addresses(shown) if mime in ("text/plain", "text/html") else shown
+                    for mime, shown in sorted(output["data"].items())
+                }
+                outputs.append(["data", data])
         cells.append([cell.cell_type, cell.source, outputs])
     text = json.dumps(cells, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return sha256_bytes(_ADDRESS.sub("0x", text).encode())
+    return sha256_bytes(text.encode(errors="surrogatepass"))
+
+
+def _without_addresses(text: Any) -> Any:
+    return _ADDRESS.sub(" at 0x", text) if isinstance(text, str) else text

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import SpecError
 from workbench.events import Dataset, open_dataset
 from workbench.experiments.spec import Experiment, Scalar, load_experiment, load_notebook
+from workbench.experiments.surroundings import Redactor
 from workbench.files import sha256_file
 from workbench.workspace import Workspace
 
@@ -37,6 +38,7 @@ def plan(workspace: Workspace, spec: Path, given: dict[str, str] | None = None) 
     experiment = load_experiment(spec)
     parameters, inputs, seed = experiment.settings(given or {})
     notebook = load_notebook(workspace, experiment)
+    _refuse_private(workspace, experiment, notebook, parameters)
     references = {**experiment.inputs, **inputs}
     datasets = {name: open_dataset(workspace, reference.dataset) for name, reference in references.items()}
     labels: dict[str, str | None] = {}
@@ -63,3 +65,22 @@ def plan(workspace: Workspace, spec: Path, given: dict[str, str] | None = None) 
         )
         for combination in experiment.combinations(parameters, seed)
     ]
+
+
+def _refuse_private(
+    workspace: Workspace, experiment: Experiment, notebook: "NotebookNode", given: dict[str, Scalar]
+) -> None:
+    """What is recorded word for word (parameters, sources) must not hold what is kept out of outputs."""
+    redactor = Redactor(workspace)
+    for name, value in given.items():
+        if redactor.text(str(value)) != str(value):
+            raise SpecError(
+                f"experiment {experiment.id!r}: {name!r} holds a folder of this machine or a secret of the "
+                "environment, and parameters are recorded: name files relative to the workspace"
+            )
+    for number, cell in enumerate(notebook.cells):
+        if redactor.holds_secret(cell.source):
+            raise SpecError(
+                f"experiment {experiment.id!r}: cell {number + 1} from the top of the notebook holds the value of a "
+                "secret environment variable, and sources are recorded: take it out"
+            )

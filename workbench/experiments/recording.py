@@ -39,7 +39,11 @@ def _number(name: str, value: object, role: str) -> int | float | bool | str:
     """``value`` as a plain Python scalar (NumPy scalars are unwrapped)."""
     if hasattr(value, "item"):
         value = value.item()
-    if isinstance(value, bool | str | int):
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        if abs(value) > 2**53:
+            raise ValueError(f"{role} of {name!r} is a whole number beyond 2^53: record it as a float or a text")
         return value
     if isinstance(value, numbers.Real):
         if not math.isfinite(value):
@@ -71,10 +75,12 @@ def record(
     payload["type"] = type(payload["value"]).__name__
     for role, bound in (("low", low), ("high", high)):
         payload[role] = None if bound is None else _number(name, bound, role)
+        if isinstance(payload[role], bool | str):
+            raise TypeError(f"{role} of {name!r} is a {type(bound).__name__}: expected a number")
     if low is not None and high is not None and low > high:
         raise ValueError(f"the bounds of {name!r} are the wrong way round: {low} > {high}")
     payload["unit"] = unit
-    payload["tolerance"] = float(tolerance)
+    payload["tolerance"] = _number(name, float(tolerance), "the tolerance")
     interval = f" ({payload['low']:.6g} to {payload['high']:.6g})" if low is not None and high is not None else ""
     shown = f"{payload['value']:.6g}" if isinstance(payload["value"], float) else str(payload["value"])
     _display({VALUE_MIME: payload, "text/plain": f"{name} = {shown}{' ' + unit if unit else ''}{interval}"})

@@ -17,7 +17,7 @@ from workbench.clock import Clock, utc
 from workbench.errors import StorageError
 from workbench.experiments.claims import judge
 from workbench.experiments.engine import ENGINE, KernelStartError
-from workbench.experiments.execution import Progress
+from workbench.experiments.execution import Progress, Silent
 from workbench.experiments.outputs import Recorded, canonical_sha256, code_cells, collect, headings
 from workbench.experiments.planning import RunPlan
 from workbench.experiments.provenance import code_version, environment_record, lock_sha256
@@ -46,6 +46,21 @@ def _terminate_like_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No Ctrl-C and no SIGTERM while the last word on a run is written; it takes a moment."""
+    try:
+        previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class Runner:
@@ -138,7 +153,7 @@ class Runner:
                 }
                 for claim in experiment.claims
             ],
-            "digests": {"canonical_sha256": None, "raw_sha256": None},
+            "digests": {"canonical_sha256": None, "raw_sha256": None, "values_sha256": None},
             "kernel": None,
         }
 
@@ -160,38 +175,51 @@ class Runner:
 
     def execute(self) -> Run:
         status, detail = Status.FAILED, ""
+        with _terminate_like_ctrl_c():
+            try:
+                self._begin()
+                self._execute_notebook()
+                status, detail = self._how_it_ended()
+            except KernelStartError as error:
+                status, detail = Status.KILLED, f"the kernel did not start: {self.redactor.text(str(error))}"
+            except KeyboardInterrupt:
+                status, detail = Status.INTERRUPTED, "stopped by the user"
+            except StorageError as error:
+                status, detail = Status.FAILED, str(error)
+            except Exception as error:
+                self._finish_after_defect(error)
+                raise
+        with _undisturbed():
+            try:
+                return self._finish(status, detail)
+            except StorageError as error:
+                return self._finish(Status.FAILED, str(error), outputs=False)
+            except Exception as error:
+                self._finish_after_defect(error)
+                raise
+
+    def _begin(self) -> None:
+        data = json.dumps(environment_record(), indent=1).encode() + b"\n"
+        write_atomic(self.path / "environment.json", data)
+        self.record["environment_sha256"] = sha256_bytes(data)
+        self._save()
+        self._tell("run_started", self.path.name, len(self.order), sum(self.earlier) if self.earlier else None)
+
+    def _finish_after_defect(self, error: Exception) -> None:
+        text = self.redactor.text(f"{type(error).__name__}: {error}")
+        self._finish(Status.FAILED, f"workbench itself failed: {text}", outputs=False)
+
+    def _tell(self, what: str, *words: Any) -> None:
+        """Tell the progress; if it fails (its terminal may be gone), it hears no more, and the run goes on."""
         try:
-            environment = environment_record()
-            data = json.dumps(environment, indent=1).encode() + b"\n"
-            write_atomic(self.path / "environment.json", data)
-            self.record["environment_sha256"] = sha256_bytes(data)
-            self._save()
-            self.progress.run_started(self.path.name, len(self.order), sum(self.earlier) if self.earlier else None)
-            with _terminate_like_ctrl_c():
-                try:
-                    self._execute_notebook()
-                    status, detail = self._how_it_ended()
-                except KernelStartError as error:
-                    status, detail = (
-                        Status.KILLED,
-                        f"the kernel did not start: {self.redactor.text(str(error))}",
-                    )
-                except KeyboardInterrupt:
-                    status, detail = Status.INTERRUPTED, "stopped by the user"
-        except StorageError as error:
-            status, detail = Status.FAILED, str(error)
-        except Exception as error:
-            text = self.redactor.text(f"{type(error).__name__}: {error}")
-            self._finish(Status.FAILED, f"workbench itself failed: {text}")
-            raise
-        try:
-            return self._finish(status, detail)
-        except StorageError as error:
-            return self._finish(Status.FAILED, str(error), outputs=False)
+            getattr(self.progress, what)(*words)
+        except (Exception, SystemExit):
+            self.progress = Silent()
 
     def _execute_notebook(self) -> None:
         self.work.mkdir()
         with tempfile.TemporaryDirectory(prefix="wb-home-") as home:
+            self.redactor = Redactor(self.workspace, work=self.work, home=Path(home))
             notebook_folder = (self.workspace.root / self.plan.experiment.notebook).resolve().parent
             environment = kernel_environment(self.workspace, notebook_folder, Path(home))
             # papermill only adds its banner and raises again what the engine has told already.
@@ -232,7 +260,7 @@ class Runner:
         self.cell_began = self.clock.monotonic_ns()
         self.record["cells"][number]["status"] = Status.RUNNING
         self._save()
-        self.progress.cell_started(number + 1, self.titles[index], self.earlier[number] if self.earlier else None)
+        self._tell("cell_started", number + 1, self.titles[index], self.earlier[number] if self.earlier else None)
 
     def cell_ended(self, index: int, status: Status, error: str, message: str) -> None:
         number = self.order.index(index)
@@ -243,16 +271,21 @@ class Runner:
             text = ": ".join(part for part in (error, message) if part) if status is Status.FAILED else message
             cell["message"] = self.redactor.text(text)
             self.record["stopped_at"] = {"cell": number + 1, "heading": self.titles[index]}
+        _join_streams(self.notebook.cells[index])
         self.redactor.cell(self.notebook.cells[index])
+        self._append_streams(index)
         self._save(notebook=True)
-        self.progress.cell_ended(number + 1, self.titles[index], status, seconds)
-
-    def stream(self, name: str, text: str) -> None:
-        path = self.path / f"{name}.txt"
-        with storage_errors(path), path.open("a", encoding="utf-8") as file:
-            file.write(self.redactor.text(text))
+        self._tell("cell_ended", number + 1, self.titles[index], status, seconds)
 
     # On disk
+
+    def _append_streams(self, index: int) -> None:
+        """What the cell printed, from its redacted outputs: pieces of a secret printed one by one are joined there."""
+        for output in self.notebook.cells[index].outputs:
+            if output.output_type == "stream":
+                path = self.path / f"{output.name}.txt"
+                with storage_errors(path), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                    file.write(output.text)
 
     def _save(self, *, notebook: bool = False) -> None:
         if notebook:
@@ -262,6 +295,7 @@ class Runner:
     def _notebook_bytes(self) -> bytes:
         states = {index: cell["status"] for index, cell in zip(self.order, self.record["cells"], strict=True)}
         for index, cell in enumerate(self.notebook.cells):
+            self.redactor.cell(cell)  # all of them: a display may have been updated by a later cell
             cell.metadata.pop("papermill", None)
             cell.metadata.pop("execution", None)
             if not cell.metadata.get("tags"):
@@ -279,13 +313,19 @@ class Runner:
         return (text + "\n").encode()
 
     def _finish(self, status: Status, detail: str, *, outputs: bool = True) -> Run:
-        recorded = collect(self.notebook)
+        for cell in self.record["cells"]:
+            if cell["status"] == Status.RUNNING:  # it ended with the run, for a reason outside it
+                cell["status"] = status
+                self.record["stopped_at"] = {"cell": cell["cell"], "heading": cell["heading"]}
+        recorded = collect(self.notebook) if outputs else Recorded()
         if status is Status.COMPLETED and recorded.repeated:
             status = Status.FAILED
             listed = ", ".join(
                 f"{name} (cells {' and '.join(map(str, cells))})" for name, cells in recorded.repeated.items()
             )
             detail = f"recorded more than once: {listed}; every name stands for one result"
+        elif status is Status.COMPLETED and recorded.invalid:
+            status, detail = Status.FAILED, "; ".join(recorded.invalid)
         verdicts = [
             judge(claim, recorded.by_name(), completed=status is Status.COMPLETED)
             for claim in self.plan.experiment.claims
@@ -301,15 +341,29 @@ class Runner:
         if outputs:
             data = self._notebook_bytes()
             write_atomic(self.path / "executed.ipynb", data)
-            write_atomic(self.path / "values.json", _values(recorded))
+            values = _values(recorded)
+            write_atomic(self.path / "values.json", values)
             self.record["digests"] = {
                 "canonical_sha256": canonical_sha256(self.notebook),
                 "raw_sha256": sha256_bytes(data),
+                "values_sha256": sha256_bytes(values),
             }
         else:
-            self.record["digests"] = {"canonical_sha256": None, "raw_sha256": None}
+            self.record["digests"] = dict.fromkeys(self.record["digests"])
         write_record(self.path, self.record)
         return Run.read(self.path)
+
+
+def _join_streams(cell: nbformat.NotebookNode) -> None:
+    """Make one output of what was printed piece by piece, so that it is redacted as one text."""
+    joined: list[nbformat.NotebookNode] = []
+    for output in cell.outputs:
+        last = joined[-1] if joined else None
+        if output.output_type == "stream" and last is not None and last.get("name") == output.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    cell.outputs = joined
 
 
 def _values(recorded: Recorded) -> bytes:

@@ -25,7 +25,7 @@ import psutil
 
 from workbench.clock import Clock, SystemClock, utc
 from workbench.errors import InputError, IntegrityError, NotFoundError, StorageError, WorkbenchError, nearest
-from workbench.files import is_locked, locked, sha256_file, storage_errors, write_atomic
+from workbench.files import is_locked, locked, sha256_bytes, sha256_file, storage_errors, write_atomic
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ __all__ = [
 ]
 
 FORMAT_VERSION: Final = 1
+_NEEDED: Final = {
+    "experiment", "title", "question", "detail", "stopped_at", "started", "ended", "seconds", "spec_sha256",
+    "notebook_sha256", "parameters", "inputs", "code", "lock_sha256", "environment_sha256", "cells", "claims",
+    "digests",
+}  # fmt: skip
+_UNBORN: Final = {"lock", "lock.new", "reserve"}
 _RESERVE: Final = 262_144  # bytes kept aside so that a full disk cannot keep a run from saying so
 
 
@@ -74,9 +80,18 @@ class Run:
             raise NotFoundError(f"run {path.name} has no record") from None
         except ValueError as error:
             raise IntegrityError(f"the record of run {path.name} is not valid JSON") from error
-        if record.get("format_version") != FORMAT_VERSION:
+        if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION:
             raise IntegrityError(f"run {path.name} is of a format this version does not read")
+        if record.get("id") != path.name or record.get("status") not in set(Status) or not set(record) >= _NEEDED:
+            raise IntegrityError(f"the record of run {path.name} is incomplete or belongs to another run")
         return cls(path, record)
+
+    def _checked(self, name: str, stated: str | None) -> bytes:
+        """A file of the run, held against its digest in the record where there is one."""
+        data = (self.path / name).read_bytes()
+        if stated is not None and sha256_bytes(data) != stated:
+            raise IntegrityError(f"{name} of run {self.id} was changed after the run")
+        return data
 
     @property
     def id(self) -> str:
@@ -93,16 +108,22 @@ class Run:
 
     @property
     def results(self) -> dict[str, Any]:
-        """``values.json``: values, figures and tables; empty lists where the run left none."""
-        try:
-            results: dict[str, Any] = json.loads((self.path / "values.json").read_bytes())
-        except FileNotFoundError:
+        """``values.json``: values, figures and tables; empty lists where the run left none.
+
+        Raises ``IntegrityError`` if it was changed or removed.
+        """
+        stated = self.record["digests"].get("values_sha256")
+        if stated is None:
             return {"values": [], "figures": [], "tables": []}
+        try:
+            results: dict[str, Any] = json.loads(self._checked("values.json", stated))
+        except FileNotFoundError:
+            raise IntegrityError(f"values.json of run {self.id} was removed after the run") from None
         return results
 
     @property
     def environment(self) -> dict[str, Any]:
-        environment: dict[str, Any] = json.loads((self.path / "environment.json").read_bytes())
+        environment: dict[str, Any] = json.loads(self._checked("environment.json", self.record["environment_sha256"]))
         return environment
 
     def notebook(self) -> "NotebookNode":
@@ -140,8 +161,12 @@ def create_run(workspace: Workspace, experiment: str, clock: Clock) -> Path:
 @contextlib.contextmanager
 def running(path: Path) -> Iterator[None]:
     """Hold the run's lock, with some disk space in reserve; both go at the end."""
-    with storage_errors(path):
-        (path / "reserve").write_bytes(b"\0" * _RESERVE)
+    try:
+        with storage_errors(path):
+            (path / "reserve").write_bytes(b"\0" * _RESERVE)
+    except StorageError:
+        shutil.rmtree(path, ignore_errors=True)  # nothing has begun
+        raise
     # Locked under another name first: whoever sees a file called ``lock`` sees it locked, unless its owner is dead.
     with locked(path / "lock.new"):
         (path / "lock.new").rename(path / "lock")
@@ -174,8 +199,8 @@ def list_runs(
     """All runs (of one experiment), oldest first. ``complain`` hears of each whose record cannot be read."""
     runs = []
     for path in sorted(workspace.runs.glob("*/")):
-        if (path / "lock").exists() and not (path / "run.json").exists():
-            continue  # another process is just about to start it
+        if not (path / "run.json").exists() and {found.name for found in path.iterdir()} <= _UNBORN:
+            continue  # another process is just about to start it, or died before it could
         try:
             run = Run.read(path)
         except WorkbenchError as error:
@@ -210,7 +235,7 @@ def recover(workspace: Workspace, clock: Clock | None = None) -> list[Run]:
     for lock in sorted(workspace.runs.glob("*/lock")):
         if is_locked(lock):
             continue
-        with contextlib.suppress(BlockingIOError, FileNotFoundError, IntegrityError), locked(lock):
+        with contextlib.suppress(OSError, WorkbenchError), locked(lock):
             if not (lock.parent / "run.json").exists():
                 shutil.rmtree(lock.parent)  # its runner died before it had begun anything
                 continue

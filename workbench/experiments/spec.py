@@ -1,7 +1,9 @@
 """An experiment's YAML file: notebook, parameters, grid, seeds, inputs, claims. Validated before anything runs."""
 
-import ast
+import contextlib
 import itertools
+import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Experiment", "Input", "Parameter", "load_experiment", "load_notebook"]
 
 Scalar = bool | int | float | str
+_LARGEST_SEED = 2**32 - 1  # what NumPy and scikit-learn take
 _TYPES: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 
 
@@ -48,11 +51,15 @@ class Parameter(Strict):
 
         Raises ``ValueError`` naming the parameter, what was expected and what was found.
         """
-        if self.type == "float" and isinstance(value, int) and not isinstance(value, bool):
+        if self.type == "float" and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 2**53:
             value = float(value)
         if type(value) is not _TYPES[self.type]:
             raise ValueError(f"{name!r} expects {self.type}, found {type(value).__name__} {value!r}")
+        if isinstance(value, str) and not value.isprintable():
+            raise ValueError(f"{name!r} holds characters that cannot be printed")
         if isinstance(value, int | float) and not isinstance(value, bool):
+            if abs(value) > 2**53 if isinstance(value, int) else not math.isfinite(value):
+                raise ValueError(f"{name!r} cannot be recorded exactly: expected a finite number up to 2^53")
             if self.minimum is not None and value < self.minimum:
                 raise ValueError(f"{name!r} is {value}: expected at least {self.minimum:g}")
             if self.maximum is not None and value > self.maximum:
@@ -69,11 +76,20 @@ class Parameter(Strict):
             if text.lower() not in ("true", "false"):
                 raise ValueError(f"{name!r} expects true or false, found {text!r}")
             return text.lower() == "true"
-        try:
-            value = ast.literal_eval(text.strip())
-        except (ValueError, SyntaxError):
-            value = text
-        return self.check(name, value)
+        number = _number_in(text.strip())
+        return self.check(name, text if number is None else number)
+
+
+def _number_in(text: str) -> int | float | bool | None:
+    """The number or truth value that ``text`` spells, if it does."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if not re.fullmatch(r"[+-]?[0-9.]{1,40}([eE][+-]?[0-9]{1,4})?", text):
+        return None
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return None
 
 
 class Input(Strict):
@@ -98,7 +114,9 @@ class Experiment(Strict):
     grid: dict[str, list[Scalar]] = Field(
         default_factory=dict, description="Parameter to values; one run each combination"
     )
-    seeds: list[int] = Field(default_factory=lambda: [42], min_length=1, description="One run each; given as 'seed'")
+    seeds: list[Annotated[int, Field(ge=0, le=_LARGEST_SEED)]] = Field(
+        default_factory=lambda: [42], min_length=1, description="One run each; given as 'seed'"
+    )
     inputs: dict[str, Annotated[Input, BeforeValidator(_short_input)]] = Field(default_factory=dict)
     timeout: float = Field(600, gt=0, description="Seconds a cell may take")
     claims: list[Claim] = Field(default_factory=list)
@@ -142,8 +160,11 @@ class Experiment(Strict):
                 inputs[name] = Input(dataset=text)
                 continue
             if name == "seed":
-                if not text.strip().isdigit():
-                    raise SpecError(f"experiment {self.id!r}: 'seed' expects a whole number, found {text!r}")
+                if not re.fullmatch(r"[0-9]{1,10}", text.strip()) or int(text) > _LARGEST_SEED:
+                    raise SpecError(
+                        f"experiment {self.id!r}: 'seed' expects a whole number from 0 to {_LARGEST_SEED}, "
+                        f"found {text!r}"
+                    )
                 seed = int(text)
                 continue
             if name not in self.parameters:
@@ -157,8 +178,13 @@ class Experiment(Strict):
 
     def combinations(self, given: dict[str, Scalar], seed: int | None = None) -> list[dict[str, Scalar]]:
         """All parameter sets to run: defaults, then the grid, then what was ``given``; for each seed."""
-        free = {name: values for name, values in self.grid.items() if name not in given}
-        defaults = {name: parameter.default for name, parameter in self.parameters.items()}
+        # Through ``check``, so that a whole number given for a float is the same float however it was given.
+        free = {
+            name: [self.parameters[name].check(name, value) for value in values]
+            for name, values in self.grid.items()
+            if name not in given
+        }
+        defaults = {name: parameter.check(name, parameter.default) for name, parameter in self.parameters.items()}
         return [
             {**defaults, **dict(zip(free, point, strict=True)), **given, "seed": number}
             for number in ([seed] if seed is not None else self.seeds)
@@ -180,6 +206,8 @@ def load_notebook(workspace: Workspace, experiment: Experiment) -> "NotebookNode
     from papermill.iorw import load_notebook_node
     from papermill.translators import PythonTranslator
 
+    if Path(experiment.notebook).is_absolute() or "\0" in experiment.notebook:
+        raise SpecError(f"experiment {experiment.id!r}: name the notebook relative to the workspace")
     path = (workspace.root / experiment.notebook).resolve()
     if not path.is_relative_to(workspace.root):
         raise SpecError(
@@ -187,20 +215,15 @@ def load_notebook(workspace: Workspace, experiment: Experiment) -> "NotebookNode
         )
     try:
         notebook: NotebookNode = load_notebook_node(nbformat.read(path, as_version=4))
+        nbformat.validate(notebook)
+        tagged = [cell for cell in notebook.cells if "parameters" in list(cell.metadata.get("tags", []))]
     except FileNotFoundError:
         raise SpecError(f"experiment {experiment.id!r}: the notebook {experiment.notebook!r} does not exist") from None
-    except (
-        nbformat.reader.NotJSONError,
-        nbformat.ValidationError,
-        ValueError,
-        OSError,
-        AttributeError,
-    ) as error:
+    except Exception as error:  # a file can fail to be a notebook in as many ways as there are readers in between
         raise SpecError(f"experiment {experiment.id!r}: {experiment.notebook!r} is not a notebook") from error
-    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if not cells:
+    if not tagged:
         raise SpecError(f"experiment {experiment.id!r}: no cell of {experiment.notebook!r} is tagged 'parameters'")
-    taken = {parameter.name for parameter in PythonTranslator.inspect(cells[0])}
+    taken = {parameter.name for parameter in PythonTranslator.inspect(tagged[0])}
     for name in [*experiment.parameters, *experiment.inputs, "seed"]:
         if name not in taken:
             raise SpecError(

@@ -3,6 +3,7 @@
 import base64
 import re
 from typing import Any, Final
+from xml.etree import ElementTree  # parses only what our own converter made
 
 import bleach
 import latex2mathml.converter
@@ -37,6 +38,65 @@ _TEXT_TAGS: Final = {
     "h3",
     "h4",
 }
+_MATHML: Final = "http://www.w3.org/1998/Math/MathML"
+_MATHML_TAGS: Final = {
+    "math",
+    "mrow",
+    "mi",
+    "mn",
+    "mo",
+    "ms",
+    "mtext",
+    "mspace",
+    "msub",
+    "msup",
+    "msubsup",
+    "munder",
+    "mover",
+    "munderover",
+    "mfrac",
+    "msqrt",
+    "mroot",
+    "mtable",
+    "mtr",
+    "mtd",
+    "mstyle",
+    "mpadded",
+    "mphantom",
+    "menclose",
+    "mmultiscripts",
+    "mprescripts",
+    "none",
+}
+_MATHML_ATTRIBUTES: Final = {
+    "display",
+    "displaystyle",
+    "scriptlevel",
+    "mathvariant",
+    "stretchy",
+    "fence",
+    "form",
+    "separator",
+    "lspace",
+    "rspace",
+    "width",
+    "height",
+    "depth",
+    "minsize",
+    "maxsize",
+    "accent",
+    "accentunder",
+    "linethickness",
+    "columnalign",
+    "rowspacing",
+    "columnspacing",
+    "columnlines",
+    "rowlines",
+    "notation",
+    "movablelimits",
+    "largeop",
+    "symmetric",
+}
 _DROPPED: Final = re.compile(r"<(script|style|template|iframe|object|svg|math)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 
 
@@ -69,10 +129,21 @@ class _Renderer(mistune.HTMLRenderer):
 
 
 def _formula(latex: str, *, display: str) -> str:
+    """LaTeX as MathML; what is odd, or brings in anything but MathML, is shown as it was typed."""
     try:
-        return latex2mathml.converter.convert(latex, display=display)
-    except Exception:  # the converter has no common base error; an odd formula is shown as it was typed
+        converted = latex2mathml.converter.convert(latex, display=display)
+        root = ElementTree.fromstring(converted)  # noqa: S314  # a DOCTYPE cannot stand inside its root element
+        if all(_is_plain_mathml(element) for element in root.iter()):
+            ElementTree.register_namespace("", _MATHML)
+            return ElementTree.tostring(root, encoding="unicode")
+    except Exception:  # the converter has no common base error
         return f"<code>{escape(latex)}</code>"
+    return f"<code>{escape(latex)}</code>"
+
+
+def _is_plain_mathml(element: ElementTree.Element) -> bool:
+    namespace, _, tag = element.tag.removeprefix("{").rpartition("}")
+    return namespace == _MATHML and tag in _MATHML_TAGS and set(element.attrib) <= _MATHML_ATTRIBUTES
 
 
 def markdown_html(text: str, *, heading_shift: int = 2) -> Markup:

@@ -1,6 +1,5 @@
 """A run as one HTML file: claims first, then values, methods and the notebook with its code folded away."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,8 @@ from nbformat import NotebookNode
 from workbench import __version__
 from workbench.errors import InputError
 from workbench.experiments import Run, Status
-from workbench.experiments.outputs import numbers
-from workbench.experiments.recording import FIGURE_MIME, TABLE_MIME, VALUE_MIME
+from workbench.experiments.outputs import numbers, read_payload
+from workbench.experiments.recording import FIGURE_MIME, TABLE_MIME
 from workbench.files import write_atomic
 from workbench.pages import clean_html, code_html, markdown_html, number, plain_text, render, svg_uri
 from workbench.workspace import Workspace
@@ -109,7 +108,8 @@ def _cells(notebook: NotebookNode, record: dict[str, Any]) -> list[dict[str, Any
     cells: list[dict[str, Any]] = []
     for index, cell in enumerate(notebook.cells):
         tags = cell.metadata.get("tags", [])
-        if "remove-cell" in tags:
+        ended_well = states.get(number_of.get(index, 0), "COMPLETED") == "COMPLETED"
+        if "remove-cell" in tags and ended_well:
             continue
         if cell.cell_type == "markdown":
             cells.append({"kind": "markdown", "html": markdown_html(cell.source)})
@@ -126,11 +126,6 @@ def _cells(notebook: NotebookNode, record: dict[str, Any]) -> list[dict[str, Any
     return cells
 
 
-def _payload(data: dict[str, Any], mime: str) -> dict[str, Any]:
-    payload = data[mime]
-    return json.loads(payload) if isinstance(payload, str) else dict(payload)
-
-
 def _output(output: NotebookNode) -> dict[str, Any]:
     """One output as ``kind`` and what the template needs for it; of several forms, the safest rich one."""
     if output.output_type == "stream":
@@ -144,12 +139,17 @@ def _output(output: NotebookNode) -> dict[str, Any]:
             "text": plain_text("\n".join(output.traceback)),
         }
     data = output.data
-    if VALUE_MIME in data:
-        return {"kind": "value", "text": data["text/plain"]}
-    if TABLE_MIME in data:
-        return {"kind": "table", **_payload(data, TABLE_MIME)}
-    if FIGURE_MIME in data:
-        return {"kind": "figure", "source": svg_uri(data["image/svg+xml"]), **_payload(data, FIGURE_MIME)}
+    try:
+        read = read_payload(data)
+    except InputError:
+        read = None
+    if read is not None:
+        mime, payload = read
+        if mime == TABLE_MIME:
+            return {"kind": "table", **payload}
+        if mime == FIGURE_MIME:
+            return {"kind": "figure", "source": svg_uri(data["image/svg+xml"]), **payload}
+        return {"kind": "value", "text": data.get("text/plain", payload["name"])}
     if "image/svg+xml" in data:
         return {"kind": "figure", "source": svg_uri(data["image/svg+xml"]), **_unnamed(data)}
     for mime in ("image/png", "image/jpeg"):
