@@ -80,6 +80,8 @@ def test_a_new_workspace_holds_the_starting_material(tmp_path, project, made):
     workspace = lay_out(folder)
     assert find_workspace(folder) == workspace == Workspace(folder)
     assert sorted(path.name for path in folder.iterdir()) == [
+        ".gitignore",
+        "README.md",
         "data",
         "experiments",
         "notebooks",
