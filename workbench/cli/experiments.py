@@ -1,7 +1,7 @@
 """``workbench run``, ``runs`` and ``report``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -10,6 +10,7 @@ from rich.table import Table
 from workbench.cli.console import errors, output, print_json, workspace_of
 from workbench.errors import NotFoundError, SpecError, nearest
 from workbench.experiments import Run, Status, list_runs, open_run, plan, run
+from workbench.experiments.runs import settings_text
 from workbench.workspace import Workspace
 
 __all__ = ["register"]
@@ -95,7 +96,7 @@ def run_command(
     plans = plan(workspace, _file(workspace, experiment), _given(parameter or []))
     if dry_run:
         for one in plans:
-            settings = _settings(one.parameters)
+            settings = settings_text(one.parameters)
             inputs = ", ".join(f"{name} {dataset.digest[:12]}" for name, dataset in one.inputs.items())
             output.print(
                 f"{one.experiment.id}: {settings}" + (f"; {inputs}" if inputs else ""),
@@ -106,7 +107,7 @@ def run_command(
     runs: list[Run] = []
     for number, one in enumerate(plans, start=1):
         if len(plans) > 1:
-            settings = _settings(one.parameters)
+            settings = settings_text(one.parameters)
             errors.print(f"run {number} of {len(plans)}: {settings}", markup=False, soft_wrap=True)
         progress = _Terminal()
         try:
@@ -163,7 +164,7 @@ def runs_command(
     table.columns[0].no_wrap = True
     for one in runs:
         seconds = "" if one.record["seconds"] is None else f"{one.record['seconds']:.1f}"
-        table.add_row(one.id, one.status.value, _counted(one), seconds, _settings(one.record["parameters"]))
+        table.add_row(one.id, one.status.value, _counted(one), seconds, settings_text(one.record["parameters"]))
     if runs:
         output.print(table)
     elif experiment is not None and (known := sorted({one.record["experiment"] for one in list_runs(workspace)})):
@@ -179,10 +180,6 @@ def _counted(run: Run) -> str:
         f"{outcomes.count(one)} {one}" for one in ("supported", "not supported", "not tested") if one in outcomes
     ]
     return ", ".join(counted) or "none"
-
-
-def _settings(parameters: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in parameters.items())
 
 
 def report_command(

@@ -5,6 +5,7 @@ from html import escape
 import ipywidgets as widgets
 
 from workbench.experiments import Run, list_runs
+from workbench.experiments.runs import settings_text
 from workbench.pages import number
 from workbench.workspace import find_workspace
 
@@ -34,8 +35,7 @@ def results() -> widgets.Widget:
 
 
 def _line(run: Run) -> str:
-    settings = ", ".join(f"{name}={value}" for name, value in run.record["parameters"].items())
-    return f"{run.id}  {run.status.value}  {settings}"
+    return f"{run.id}  {run.status.value}  {settings_text(run.record['parameters'])}"
 
 
 def _describe(run: Run) -> str:

@@ -1,10 +1,8 @@
 """A dataset as a small HTML page with plots: what ``workbench events show --html`` writes."""
 
-import io
 from pathlib import Path
 
 import duckdb
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -12,19 +10,12 @@ from workbench import __version__
 from workbench.events.dataset import Dataset
 from workbench.events.summary import Summary
 from workbench.files import write_atomic
-from workbench.pages import number, render, svg_uri
+from workbench.pages import figure_svg, number, render, svg_uri
 
 __all__ = ["write_page"]
 
 _BAR = "#1f5fa8"
 _ALARM = "#b5472f"
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "workbench"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return svg_uri(buffer.getvalue())
 
 
 def _over_time(dataset: Dataset, summary: Summary) -> str:
@@ -51,7 +42,7 @@ def _over_time(dataset: Dataset, summary: Summary) -> str:
         axes.legend(frameon=False)
     axes.set(ylabel=f"events per {unit}", xlabel="UTC")
     figure.autofmt_xdate()
-    return _svg(figure)
+    return svg_uri(figure_svg(figure))
 
 
 def _by_hour(dataset: Dataset) -> str:
@@ -70,7 +61,7 @@ def _by_hour(dataset: Dataset) -> str:
     axes.set_yticks(range(7), ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
     axes.set_xlabel("local hour")
     figure.colorbar(picture, ax=axes, label="events")
-    return _svg(figure)
+    return svg_uri(figure_svg(figure))
 
 
 def _by_action(summary: Summary) -> str:
@@ -79,7 +70,7 @@ def _by_action(summary: Summary) -> str:
     names, counts = list(summary.actions)[::-1], list(summary.actions.values())[::-1]
     axes.barh(names, counts, color=_BAR)
     axes.set_xlabel("events")
-    return _svg(figure)
+    return svg_uri(figure_svg(figure))
 
 
 def _named(sources: list[str]) -> str:

@@ -3,7 +3,6 @@
 Each becomes an output of the calling cell with a MIME type of ours, so that a value is bound to the cell that made it.
 """
 
-import io
 import math
 import numbers
 from typing import TYPE_CHECKING, Any, Final
@@ -91,17 +90,15 @@ def figure(name: str, figure: "Figure", *, alt: str, caption: str = "") -> None:
 
     ``alt`` says in words what the figure shows, for readers who cannot see it; it has no default on purpose.
     """
-    import matplotlib as mpl
+    from workbench.pages import figure_svg
 
     if not alt.strip():
         raise ValueError(f"figure {name!r} needs an alt text: what does it show?")
-    buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "workbench", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = figure_svg(figure)
     if (plots := _pyplot()) is not None:
         plots.close(figure)
     payload = {"name": _name(name), "alt": alt, "caption": caption}
-    _display({FIGURE_MIME: payload, "image/svg+xml": buffer.getvalue(), "text/plain": f"[figure {name}: {alt}]"})
+    _display({FIGURE_MIME: payload, "image/svg+xml": svg, "text/plain": f"[figure {name}: {alt}]"})
 
 
 def _pyplot() -> Any:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,36 +31,22 @@ __all__ = ["Runner"]
 
 
 @contextlib.contextmanager
-def _terminate_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM interrupts a run as Ctrl-C does, where signals can be had (the main thread)."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
+def _handling(handler: Callable[..., None] | signal.Handlers, *numbers: signal.Signals) -> Iterator[None]:
+    """Let ``handler`` take these signals meanwhile, where signals can be had (the main thread)."""
     try:
-        previous = signal.signal(signal.SIGTERM, interrupt)
+        previous = {number: signal.signal(number, handler) for number in numbers}
     except ValueError:
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, before in previous.items():
+            signal.signal(number, before)
 
 
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """No Ctrl-C and no SIGTERM while the last word on a run is written; it takes a moment."""
-    try:
-        previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 class Runner:
@@ -175,7 +161,7 @@ class Runner:
 
     def execute(self) -> Run:
         status, detail = Status.FAILED, ""
-        with _terminate_like_ctrl_c():
+        with _handling(_interrupt, signal.SIGTERM):  # ends a run as Ctrl-C does
             try:
                 self._begin()
                 self._execute_notebook()
@@ -189,7 +175,8 @@ class Runner:
             except Exception as error:
                 self._finish_after_defect(error)
                 raise
-        with _undisturbed():
+        # The last word on a run takes a moment to write, and is not to be cut off.
+        with _handling(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM):
             try:
                 return self._finish(status, detail)
             except StorageError as error:
@@ -271,7 +258,6 @@ class Runner:
             text = ": ".join(part for part in (error, message) if part) if status is Status.FAILED else message
             cell["message"] = self.redactor.text(text)
             self.record["stopped_at"] = {"cell": number + 1, "heading": self.titles[index]}
-        _join_streams(self.notebook.cells[index])
         self.redactor.cell(self.notebook.cells[index])
         self._append_streams(index)
         self._save(notebook=True)
@@ -352,18 +338,6 @@ class Runner:
             self.record["digests"] = dict.fromkeys(self.record["digests"])
         write_record(self.path, self.record)
         return Run.read(self.path)
-
-
-def _join_streams(cell: nbformat.NotebookNode) -> None:
-    """Make one output of what was printed piece by piece, so that it is redacted as one text."""
-    joined: list[nbformat.NotebookNode] = []
-    for output in cell.outputs:
-        last = joined[-1] if joined else None
-        if output.output_type == "stream" and last is not None and last.get("name") == output.name:
-            last.text += output.text
-        else:
-            joined.append(output)
-    cell.outputs = joined
 
 
 def _values(recorded: Recorded) -> bytes:

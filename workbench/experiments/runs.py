@@ -39,6 +39,7 @@ __all__ = [
     "list_runs",
     "open_run",
     "recover",
+    "settings_text",
     "write_record",
 ]
 
@@ -141,6 +142,15 @@ class Run:
             raise IntegrityError(f"the executed notebook of run {self.id} was changed after the run")
         notebook: NotebookNode = nbformat.read(path, as_version=4)
         return notebook
+
+
+def settings_text(parameters: dict[str, Any]) -> str:
+    """Parameters on one line.
+
+    >>> settings_text({"folds": 5, "seed": 42})
+    'folds=5, seed=42'
+    """
+    return ", ".join(f"{name}={value}" for name, value in parameters.items())
 
 
 def create_run(workspace: Workspace, experiment: str, clock: Clock) -> Path:

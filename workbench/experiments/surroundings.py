@@ -128,8 +128,9 @@ class Redactor:
         return value
 
     def cell(self, cell: "NotebookNode") -> None:
-        """Redact a cell's outputs in place."""
+        """Redact a cell's outputs in place; what was printed piece by piece becomes one output first."""
         if "outputs" in cell:
+            _join_streams(cell)
             cell["outputs"] = self.value(cell["outputs"])
 
 
@@ -138,3 +139,15 @@ def _path_pattern(path: str) -> re.Pattern[str]:
     stand at the beginning of one: after nothing, or after a colour code or an escaped line break."""
     begins = r"(?:(?<![\w.>~-])|(?<=\x1b\[\d\dm)|(?<=\x1b\[0m)|(?<=\x1b\[\d;\d\dm)|(?<=\\[nrt]))"
     return re.compile(("" if path.count("/") > 1 else begins) + re.escape(path) + r"(?![\w-]|\.\w)")
+
+
+def _join_streams(cell: "NotebookNode") -> None:
+    """Make one output of what was printed piece by piece, so that it is redacted as one text."""
+    joined: list[NotebookNode] = []
+    for output in cell.outputs:
+        last = joined[-1] if joined else None
+        if output.output_type == "stream" and last is not None and last.get("name") == output.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    cell.outputs = joined

@@ -40,8 +40,8 @@ def _is_new(key: str) -> str:
     return f'CAST(t = min(t) OVER (PARTITION BY "user", "{key}") AS TINYINT)'
 
 
-def _sum_denied(window_us: int) -> str:
-    return f"coalesce({_prior(window_us, 'sum(denied)')}, 0)"
+def _prior_sum(window_us: int, column: str) -> str:
+    return f"coalesce({_prior(window_us, f'sum({column})')}, 0)"
 
 
 _LAST: Final = 'last_value(t) OVER (PARTITION BY "user" ORDER BY t RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)'
@@ -69,12 +69,12 @@ FEATURES: Final = (
     Feature("events_last_7d", _prior(7 * _DAY), "events", "0", "the user's usual pace"),
     Feature(
         "exports_last_24h",
-        f"coalesce({_prior(_DAY, 'sum(is_export)')}, 0)",
+        _prior_sum(_DAY, "is_export"),
         "events",
         "0",
         "data leaving, a little at a time or at once",
     ),
-    Feature("denials_last_24h", _sum_denied(_DAY), "events", "0", "someone tries what they may not"),
+    Feature("denials_last_24h", _prior_sum(_DAY, "denied"), "events", "0", "someone tries what they may not"),
     Feature("source_is_new", _is_new("source"), "0 or 1", "1", "a device never seen with this user"),
     Feature("ip_is_new", _is_new("ip"), "0 or 1", "1", "an address never seen with this user"),
     Feature("resource_is_new", _is_new("resource"), "0 or 1", "1", "reaching for something new"),

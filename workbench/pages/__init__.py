@@ -5,6 +5,7 @@ that even a hostile text inside it can neither run nor call home. Nothing here k
 """
 
 from workbench.pages.content import clean_html, code_html, markdown_html, plain_text, svg_uri
+from workbench.pages.drawing import figure_svg
 from workbench.pages.shell import number, render
 
-__all__ = ["clean_html", "code_html", "markdown_html", "number", "plain_text", "render", "svg_uri"]
+__all__ = ["clean_html", "code_html", "figure_svg", "markdown_html", "number", "plain_text", "render", "svg_uri"]
