@@ -7,7 +7,14 @@
     │   └── NotFoundError           a dataset, run or file that is not there
     ├── WorkspaceError              no workspace here, or one that cannot be used
     ├── IntegrityError              stored content no longer matches its digest
-    └── StorageError                the file system refused (full, read-only, not permitted)
+    ├── StorageError                the file system refused (full, read-only, not permitted)
+    ├── EvidenceError               something that evidence is made of is not as it must be
+    │   ├── MalformedError          bytes that do not follow their format: JSON, base64, ZIP, DSSE, checkpoint, proof
+    │   ├── KeyFileError            a key that cannot be used: permissions, role, passphrase, damage
+    │   ├── CertificateError        a certificate that does not stand for what it is used for
+    │   └── TimestampError          a timestamp that could not be had, or is not valid
+    └── LedgerError                 the ledger refused
+        └── LedgerBusyError         others held it for longer than this command may wait
 
 A message names the thing, says what was expected and what was found, and what to do next.
 The cause is kept as ``__cause__``; the command line shows it only with ``--debug``.
@@ -17,12 +24,19 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "CertificateError",
+    "EvidenceError",
     "InputError",
     "IntegrityError",
+    "KeyFileError",
+    "LedgerBusyError",
+    "LedgerError",
+    "MalformedError",
     "MappingError",
     "NotFoundError",
     "SpecError",
     "StorageError",
+    "TimestampError",
     "WorkbenchError",
     "WorkspaceError",
     "nearest",
@@ -61,6 +75,34 @@ class IntegrityError(WorkbenchError):
 
 class StorageError(WorkbenchError):
     """The file system refused to store something; nothing half-written is left under its final name."""
+
+
+class EvidenceError(WorkbenchError):
+    """Something that evidence is made of is not as it must be."""
+
+
+class MalformedError(EvidenceError):
+    """Bytes that do not follow their format. What they hold was not used."""
+
+
+class KeyFileError(EvidenceError):
+    """A key that cannot be used: loose permissions, the wrong role, a wrong passphrase, a damaged file."""
+
+
+class CertificateError(EvidenceError):
+    """A certificate that does not stand for what it is used for, or not at that time."""
+
+
+class TimestampError(EvidenceError):
+    """A timestamp that could not be had, or is not valid."""
+
+
+class LedgerError(WorkbenchError):
+    """The ledger refused to do what was asked; nothing was appended."""
+
+
+class LedgerBusyError(LedgerError):
+    """Others held the ledger for longer than this command may wait."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ _MARKER_TEXT = """\
 # This file marks the root of a workspace. Every `workbench` command finds it upward from the current folder.
 format = 1
 """
-_IGNORED = "/data/*\n!/data/README.md\n/reports/*\n!/reports/README.md\n"
+_IGNORED = "/.workbench/\n/data/*\n!/data/README.md\n/reports/*\n!/reports/README.md\n"
 _README = """\
 # A workbench workspace
 
@@ -62,8 +62,6 @@ def lay_out(folder: Path) -> Workspace:
             (folder / name).mkdir()
             (folder / name / "README.md").write_text(f"{purpose}, and never changed afterwards.\n", encoding="utf-8")
         (folder / "README.md").write_text(_README, encoding="utf-8")
-        (folder / ".gitignore").write_text(
-            "/data/*\n!/data/README.md\n/reports/*\n!/reports/README.md\n", encoding="utf-8"
-        )
+        (folder / ".gitignore").write_text(_IGNORED, encoding="utf-8")
         (folder / MARKER).write_text(_MARKER_TEXT, encoding="utf-8")
     return Workspace(folder.resolve())

@@ -42,6 +42,24 @@ class Workspace:
         return self.data / "runs"
 
     @property
+    def state(self) -> Path:
+        """What the workbench itself keeps: the ledger, keys, signed reports. Never in git."""
+        return self.root / ".workbench"
+
+    @property
+    def ledger(self) -> Path:
+        return self.state / "ledger"
+
+    @property
+    def keys(self) -> Path:
+        return self.state / "keys"
+
+    @property
+    def evidence(self) -> Path:
+        """Signed reports and decisions, one folder each report."""
+        return self.state / "evidence"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"
 
