@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from workbench import __version__
-from workbench.cli import events, experiments, setup
+from workbench.cli import events, experiments, ledger, setup
 from workbench.cli.console import State, errors, output
 from workbench.errors import WorkbenchError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(events.app, name="events")
+app.add_typer(ledger.app, name="ledger")
 experiments.register(app)
 setup.register(app)
 
@@ -52,7 +53,7 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code; no traceback unless ``--debug``."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments in ([], ["events"]):
+    if arguments in ([], ["events"], ["ledger"]):
         arguments = [*arguments, "--help"]
     try:
         code = app(arguments, standalone_mode=False)

@@ -18,8 +18,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -43,6 +45,7 @@ __all__ = [
     "issue_root",
     "moment",
     "pem",
+    "public_key_of",
     "read_certificates",
     "role_of",
     "spki",
@@ -219,15 +222,20 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 def spki(certificate: x509.Certificate) -> bytes:
     """The public key itself (SubjectPublicKeyInfo, DER): two certificates with the same one are the same signer."""
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return public_key_of(certificate).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_key_of(certificate: x509.Certificate) -> CertificatePublicKeyTypes:
+    """The certificate's key. Raises ``CertificateError`` for one that cannot be read or is of an unknown kind."""
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"the key of {_shown(certificate)} cannot be read") from error
 
 
 def is_demo(certificate: x509.Certificate) -> bool:
     """Whether the certificate belongs to keys whose passphrase everybody knows."""
-    return any(
-        attribute.value == DEMO_ORGANISATION
-        for attribute in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    )
+    return DEMO_ORGANISATION in _names(certificate, NameOID.ORGANIZATION_NAME)
 
 
 def pem(*certificates: x509.Certificate) -> bytes:
@@ -239,7 +247,7 @@ def read_certificates(data: bytes) -> list[x509.Certificate]:
     """The certificates of a PEM file. Raises ``CertificateError``."""
     try:
         return x509.load_pem_x509_certificates(data)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateError("the file holds no readable certificates in PEM form") from error
 
 
@@ -266,7 +274,10 @@ def identity_of(certificate: x509.Certificate) -> str:
     """The key's name within its role, from the certificate's URI; for a root, from its common name."""
     role = role_of(certificate)
     if role is Role.ROOT:
-        return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value).rpartition(" ")[2]
+        common_names = _names(certificate, NameOID.COMMON_NAME)
+        if len(common_names) != 1:
+            raise CertificateError(f"{_shown(certificate)} does not have exactly one name")
+        return common_names[0].rpartition(" ")[2]
     alternative = _extensions(certificate).get(x509.SubjectAlternativeName)
     names = list(alternative.value) if alternative is not None else []
     prefix = f"{_URN}{role.value}:"
@@ -293,9 +304,14 @@ def check_certificate(certificate: x509.Certificate, role: Role, *, root: x509.C
                 f"{one.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC, which does not include {at:%Y-%m-%d %H:%M:%S}"
             )
     period = _extensions(certificate).get(x509.PrivateKeyUsagePeriod)
+    begins = period.value.not_before if period is not None else None
+    if begins is not None and at < begins.replace(tzinfo=UTC):
+        raise CertificateError(f"the key of {shown} was to sign from {begins:%Y-%m-%d %H:%M:%S} UTC only")
     ends = period.value.not_after if period is not None else None
     if ends is not None and at > ends.replace(tzinfo=UTC):
         raise CertificateError(f"the key of {shown} was to sign until {ends:%Y-%m-%d %H:%M:%S} UTC only")
+    if not _is_fit_for_everyone(root):
+        raise CertificateError(f"{_shown(root)} holds a kind of key that roots are not made with")
     _check_key(certificate, role)
     identity_of(certificate)
     try:
@@ -309,12 +325,10 @@ def check_certificate(certificate: x509.Certificate, role: Role, *, root: x509.C
 
 def _check_key(certificate: x509.Certificate, role: Role) -> None:
     """The kind of key and its usage, as the role needs them."""
-    key = certificate.public_key()
     fits = (
-        (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1))
-        or (isinstance(key, rsa.RSAPublicKey) and key.key_size >= 3072)
+        _is_fit_for_everyone(certificate)
         if role is Role.TIMESTAMP
-        else isinstance(key, ed25519.Ed25519PublicKey)
+        else isinstance(public_key_of(certificate), ed25519.Ed25519PublicKey)
     )
     usage = _extensions(certificate).get(x509.KeyUsage)
     if not fits:
@@ -323,6 +337,21 @@ def _check_key(certificate: x509.Certificate, role: Role) -> None:
         )
     if usage is None or not usage.critical or not usage.value.digital_signature or usage.value.key_cert_sign:
         raise CertificateError(f"{_shown(certificate)} does not restrict its key to signatures")
+
+
+def _is_fit_for_everyone(certificate: x509.Certificate) -> bool:
+    """Whether the key is of a kind that every verifier reads: P-256, P-384, or RSA from 3072 bits."""
+    key = public_key_of(certificate)
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1)
+    return isinstance(key, rsa.RSAPublicKey) and key.key_size >= 3072
+
+
+def _names(certificate: x509.Certificate, kind: x509.ObjectIdentifier) -> list[str]:
+    try:
+        return [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(kind)]
+    except ValueError as error:
+        raise CertificateError(f"the name in {_shown(certificate)} cannot be read") from error
 
 
 def _extensions(certificate: x509.Certificate) -> dict[type, Any]:

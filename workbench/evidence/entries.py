@@ -7,6 +7,7 @@ private can be bound by a salted ``commitment`` and erased where it is kept.
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from workbench.errors import MalformedError
@@ -105,8 +106,8 @@ class Entry:
         if set(self.fields) != set(expected):
             difference = sorted(set(self.fields) ^ set(expected))
             raise MalformedError(f"entry {self.seq}, {self.type}: missing or unknown: {', '.join(difference)[:200]!a}")
-        places = {"actor": "person", "time": "time", **expected}
-        values = {"actor": self.actor, "time": self.time, **self.fields}
+        places = {"seq": "count", "actor": "person", "time": "time", **expected}
+        values = {"seq": self.seq, "actor": self.actor, "time": self.time, **self.fields}
         if self.commitment is not None:
             places["commitment"], values["commitment"] = "sha256", self.commitment
         for name, kind in places.items():
@@ -131,8 +132,19 @@ def _fits(value: Any, kind: str) -> bool:
             and all(_fits(name, "id") and _fits(item, kind[6:]) for name, item in value.items())
         )
     if kind == "count":
-        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2**53
-    return isinstance(value, str) and _COMPILED[kind].fullmatch(value) is not None
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+    if not isinstance(value, str) or _COMPILED[kind].fullmatch(value) is None:
+        return False
+    return kind != "time" or _is_time(value)
+
+
+def _is_time(written: str) -> bool:
+    """Whether a text of the form of a time is one: a day that the calendar has, an hour that the day has."""
+    try:
+        datetime.fromisoformat(written)
+    except ValueError:
+        return False
+    return True
 
 
 def read_entry(data: bytes, seq: int) -> Entry:
@@ -149,4 +161,7 @@ def read_entry(data: bytes, seq: int) -> Entry:
     if content["seq"] != seq or isinstance(content["seq"], bool):
         raise MalformedError(f"{what} says that it is another")
     fields = {name: value for name, value in content.items() if name not in _COMMON | {"commitment"}}
-    return Entry(seq, content["time"], content["type"], content["actor"], fields, content.get("commitment"))
+    entry = Entry(seq, content["time"], content["type"], content["actor"], fields, content.get("commitment"))
+    if bytes(entry) != data:
+        raise MalformedError(f"{what} is not written in the one way that is logged")
+    return entry

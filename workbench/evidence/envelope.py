@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from workbench.errors import EvidenceError, MalformedError
-from workbench.evidence.certificates import fingerprint
+from workbench.evidence.certificates import fingerprint, public_key_of
 from workbench.evidence.strict import decode_base64, read_object
 from workbench.files import canonical_json
 
@@ -84,8 +84,10 @@ class Envelope:
         )
 
     def verify(self, certificate: x509.Certificate) -> None:
-        """Raises ``EvidenceError`` unless the key of ``certificate`` made this signature over this payload."""
-        key = certificate.public_key()
+        """Raises ``EvidenceError`` unless ``certificate`` is the one named and its key signed this payload."""
+        if self.keyid != (found := fingerprint(certificate)):
+            raise EvidenceError(f"the envelope does not name the certificate {found[:16]} as its signer's")
+        key = public_key_of(certificate)
         if not isinstance(key, Ed25519PublicKey):
             raise EvidenceError("documents are signed with Ed25519 keys, and this is none")
         try:

@@ -46,7 +46,7 @@ class Frontier:
     def __init__(self, size: int = 0, subtrees: Iterable[bytes] = ()) -> None:
         self.size = size
         self.subtrees = list(subtrees)
-        if len(self.subtrees) != size.bit_count() or any(len(node) != 32 for node in self.subtrees):
+        if size < 0 or len(self.subtrees) != size.bit_count() or any(len(node) != 32 for node in self.subtrees):
             raise ValueError(f"a frontier of {size} entries has {size.bit_count()} subtrees of 32 bytes")
 
     def append(self, leaf: bytes) -> None:

@@ -25,9 +25,11 @@ def _pairs(what: str) -> Any:
     def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         built = dict(pairs)
         if len(built) != len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise MalformedError(f"{what} has the key {twice[:40]!a} twice")
+            seen: set[str] = set()
+            for key, _ in pairs:
+                if key in seen:
+                    raise MalformedError(f"{what} has the key {key[:40]!a} twice")
+                seen.add(key)
         return built
 
     return build
@@ -94,7 +96,7 @@ def text(data: bytes, *, what: str) -> str:
 
 def _check(value: Any, what: str, left: int) -> None:
     """Bounded depth, and no text that cannot be written as UTF-8 again."""
-    if left < 0:
+    if left == 0 and isinstance(value, dict | list):
         raise MalformedError(f"{what} is nested more than {MAXIMUM_DEPTH} deep")
     if isinstance(value, str):
         if not value.isascii() and _SURROGATE.search(value):

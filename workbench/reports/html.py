@@ -11,7 +11,7 @@ from workbench.experiments import Run, Status
 from workbench.experiments.outputs import numbers, read_payload
 from workbench.experiments.recording import FIGURE_MIME, TABLE_MIME
 from workbench.files import write_atomic
-from workbench.pages import clean_html, code_html, markdown_html, number, plain_text, render, svg_uri
+from workbench.pages import Frame, code_html, markdown_html, number, plain_text, render, svg_uri
 from workbench.workspace import Workspace
 
 __all__ = ["publish", "report_html"]
@@ -120,13 +120,20 @@ def _cells(notebook: NotebookNode, record: dict[str, Any]) -> list[dict[str, Any
                 "injected": "injected-parameters" in tags,
                 "code": code_html(cell.source),
                 "state": states[number_of[index]],
-                "outputs": [_output(output) for output in cell.outputs],
+                "outputs": [_output(output, title) for output, title in _titled(cell, number_of[index])],
             }
             cells.append(shown)
     return cells
 
 
-def _output(output: NotebookNode) -> dict[str, Any]:
+def _titled(cell: NotebookNode, number: int) -> list[tuple[NotebookNode, str]]:
+    """Outputs with a title, unique on the page."""
+    single = len(cell.outputs) == 1
+    named = "Output of cell {1}" if single else "Output {0} of cell {1}"
+    return [(output, named.format(index, number)) for index, output in enumerate(cell.outputs, 1)]
+
+
+def _output(output: NotebookNode, title: str) -> dict[str, Any]:
     """One output as ``kind`` and what the template needs for it; of several forms, the safest rich one."""
     if output.output_type == "stream":
         kind = "text" if output.name == "stdout" else "log"
@@ -160,9 +167,9 @@ def _output(output: NotebookNode) -> dict[str, Any]:
                 **_unnamed(data),
             }
     if "text/markdown" in data:
-        return {"kind": "html", "html": markdown_html(data["text/markdown"])}
-    if "text/html" in data:
-        return {"kind": "html", "html": clean_html(data["text/html"])}
+        return {"kind": "html", "html": markdown_html(data["text/markdown"]), "title": title}
+    if "text/html" in data and (frame := Frame.around(data["text/html"], title=title)):
+        return {"kind": "frame", "frame": frame}
     return {"kind": "text", "text": plain_text(data.get("text/plain", ""))}
 
 

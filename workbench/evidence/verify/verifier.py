@@ -1,0 +1,239 @@
+"""The order of the checks, and what the verdict says is proven."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from workbench.clock import Clock, SystemClock
+from workbench.errors import CertificateError, InputError, MalformedError
+from workbench.evidence.archive import ArchiveError, NameProblemError, read_archive
+from workbench.evidence.certificates import Role, fingerprint, is_demo, pem, read_certificates, role_of
+from workbench.evidence.checkpoint import Checkpoint, SignedCheckpoint
+from workbench.evidence.verify.approvals import check_approvals, check_demands
+from workbench.evidence.verify.content import check_files, check_runs
+from workbench.evidence.verify.examination import Certificates, Demands, Examination
+from workbench.evidence.verify.findings import Finding
+from workbench.evidence.verify.log import check_history, check_kept, check_keys, check_log, check_logged, read_log
+from workbench.evidence.verify.signing import check_report_signature
+from workbench.evidence.verify.verdict import Verdict
+
+__all__ = ["Kept", "read_kept", "read_root", "verify", "verify_bytes"]
+
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
+# What no bundle can show by itself; said every time, so that VALID is not taken for more than it is.
+_NEVER_CHECKED: Final = (
+    "whether the run would give these results again: only running it again shows that",
+    "whether a key was revoked, or a newer version made, after this bundle was packed",
+    "who the people behind the pseudonyms are",
+)
+
+
+class Kept:
+    """A checkpoint that the examiner has kept; ``entries`` if it came with its whole log, in another bundle."""
+
+    def __init__(self, checkpoint: Checkpoint, entries: list[bytes] | None = None) -> None:
+        self.checkpoint = checkpoint
+        self.entries = entries
+
+
+def read_root(given: str) -> str:
+    """The root's SHA-256 from what an examiner types: 64 hex digits (colons and spaces are fine), or a PEM file.
+
+    Raises ``InputError``.
+
+    >>> read_root("AB:" * 31 + "AB") == "ab" * 32
+    True
+    """
+    digits = re.sub(r"[\s:]", "", given).lower().removeprefix("sha256")
+    if _FINGERPRINT.fullmatch(digits):
+        return digits
+    path = Path(given)
+    try:
+        data = path.read_bytes()
+    except OSError:
+        raise InputError(
+            f"--root {given!r} is neither a fingerprint (64 hex digits) nor a certificate file that can be read"
+        ) from None
+    try:
+        certificates = read_certificates(data)
+    except CertificateError as error:
+        raise InputError(f"--root {given!r}: {error}") from error
+    if len(certificates) != 1:
+        raise InputError(f"--root {given!r} holds {len(certificates)} certificates, expected one")
+    return fingerprint(certificates[0])
+
+
+def read_kept(path: Path) -> Kept:
+    """A kept checkpoint (a signed note), or the log of another bundle. Raises ``InputError``."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"the kept checkpoint {str(path)!r} cannot be read: {error.strerror}") from error
+    try:
+        if data.startswith(b"PK"):
+            files, _ = read_archive(data)
+            checkpoint = SignedCheckpoint.read(files["log/checkpoint"]).checkpoint
+            return Kept(checkpoint, files["log/entries.jsonl"].splitlines())
+        return Kept(SignedCheckpoint.read(data).checkpoint)
+    except (MalformedError, KeyError) as error:
+        raise InputError(f"{path.name!r} is neither a checkpoint nor a bundle: {error}") from error
+
+
+def verify(
+    path: Path,
+    root: str | None,
+    *,
+    kept: Kept | None = None,
+    demands: Demands | None = None,
+    outside: Sequence[x509.Certificate] = (),
+    clock: Clock | None = None,
+) -> Verdict:
+    """Judge the bundle at ``path``, offline, by nothing but it and what the examiner holds.
+
+    ``root`` is the SHA-256 of the root certificate (see ``read_root``), ``kept`` a checkpoint from before, ``outside`` the
+    roots of outside time authorities. Never raises for what is in the file.
+
+    >>> verify(Path("not-there.evidence.zip"), "00" * 32).outcome.word
+    'CANNOT CHECK'
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = f"It cannot be read: {(error.strerror or str(error)).lower()}."
+        return Verdict(path.name, (Finding("C_FILE", path.name, reason),))
+    return verify_bytes(data, root, name=path.name, kept=kept, demands=demands, outside=outside, clock=clock)
+
+
+def verify_bytes(
+    data: bytes,
+    root: str | None,
+    *,
+    name: str = "bundle",
+    kept: Kept | None = None,
+    demands: Demands | None = None,
+    outside: Sequence[x509.Certificate] = (),
+    clock: Clock | None = None,
+) -> Verdict:
+    """As ``verify``, for a bundle in memory."""
+    try:
+        files, damaged = read_archive(data)
+    except NameProblemError as error:
+        return Verdict(name, (Finding("E_PATH", name, f"{_sentence(error)} Nothing inside was opened."),))
+    except ArchiveError as error:
+        text = f"The file is not a well-formed bundle: {error}. Nothing inside was opened."
+        return Verdict(name, (Finding("E_ZIP", name, text),))
+    examination = Examination(
+        files, Certificates({}, {}), clock or SystemClock(), demands or Demands(), outside=tuple(outside)
+    )
+    if root is None:
+        examination.add("C_ROOT", name, "You gave no root fingerprint.")
+        examination.not_checked.append("everything: there is nothing to hold the bundle against")
+    elif _trust(examination, root):
+        _examine(examination, kept)
+    _note_damage(examination, damaged)
+    values = tuple(examination.values)
+    return Verdict(name, tuple(examination.findings), _proven(examination), tuple(examination.not_checked), values)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _trust(examination: Examination, root: str) -> bool:
+    """Load the certificates, and find the examiner's root among them."""
+    name = "trust/certs.pem"
+    data = examination.files.get(name)
+    if data is None:
+        examination.add("E_FILE_MISSING", name, "It is missing.")
+        return False
+    try:
+        certificates = read_certificates(data)
+    except CertificateError as error:
+        examination.add("E_JSON", name, _sentence(error))
+        return False
+    by_sha256 = {fingerprint(certificate): certificate for certificate in certificates}
+    if pem(*certificates) != data or len(by_sha256) != len(certificates):
+        examination.add("E_JSON", name, "It is not a plain list of different certificates.")
+    examination.certificates.by_sha256 = by_sha256
+    anchor = by_sha256.get(root)
+    try:
+        is_root = anchor is not None and role_of(anchor) is Role.ROOT
+    except CertificateError:
+        is_root = False
+    if anchor is None or not is_root:
+        roots = examination.certificates.of_role(Role.ROOT)
+        examination.add(
+            "E_ROOT",
+            name,
+            "This bundle was not issued by the authority whose fingerprint you entered.",
+            expected=root,
+            found=fingerprint(roots[-1]) if roots else "",
+        )
+        examination.not_checked.append("everything else: without a trusted root no signature means anything")
+        return False
+    examination.certificates.roots = {root: anchor}
+    if is_demo(anchor):
+        examination.add("L_DEMO", examination.called(anchor), "The bundle was made with demonstration keys.")
+    return True
+
+
+def _examine(examination: Examination, kept: Kept | None) -> None:
+    read_log(examination)  # first: it says which roots follow which, and which keys were revoked
+    check_report_signature(examination)
+    check_log(examination)
+    if examination.signer is not None and examination.signed_at is not None:
+        examination.check_standing(examination.signer, examination.signed_at, subject="attestations/report.dsse.json")
+    for certificate in examination.certificates.of_role(Role.TIMESTAMP):
+        if examination.signed_at is not None:
+            examination.check_standing(certificate, examination.signed_at, subject="timestamps/report.tsr")
+    check_files(examination)
+    check_keys(examination)
+    check_logged(examination)
+    report = examination.report
+    if report is not None:
+        check_history(examination, report.previousCheckpoint, subject="attestations/report.dsse.json")
+    check_runs(examination)
+    check_approvals(examination)
+    check_demands(examination)
+    if kept is not None:
+        check_kept(examination, kept.checkpoint, kept.entries)
+    else:
+        examination.not_checked.append(
+            "whether the log was rewritten as a whole: hold a checkpoint, or another bundle, against it (--checkpoint)"
+        )
+    if examination.signed_at is not None and examination.external_at is None:
+        examination.add("L_TIME_LOCAL", "timestamps/report.tsr", "There is no independent time that counts.")
+    examination.not_checked += _NEVER_CHECKED
+
+
+def _note_damage(examination: Examination, damaged: list[str]) -> None:
+    """A wrong checksum on a file that is otherwise as signed is damage to the archive; else the change says it all."""
+    told = {finding.subject for finding in examination.findings}
+    for name in damaged:
+        if name not in told:
+            examination.add("E_ZIP", name, "Its checksum in the archive is not that of its content.")
+
+
+def _proven(examination: Examination) -> tuple[tuple[str, str], ...]:
+    report = examination.report
+    if report is None or examination.signer is None or examination.signed_at is None:
+        return ()
+    kind = "the workbench's own authority: order, not the calendar date"
+    log = f"{len(examination.entries)} entries, from the first to the report and on, none changed or taken out"
+    pairs = [
+        ("report", f"{report.reportId}, version {report.reportVersion}"),
+        ("signed by", f"{examination.called(examination.signer)}, under the root you named"),
+        ("signed at", f"{examination.signed_at:%Y-%m-%d %H:%M:%S} UTC by {kind}"),
+        ("files", f"{len(examination.subjects)}, all as signed, none added, none missing"),
+        ("runs", ", ".join(f"{run.runId} (entry {run.leafIndex})" for run in report.runs) or "none"),
+        ("approvals", f"{len(examination.approvals)} of {report.policy.approvalsRequired} required"
+         + (f": {', '.join(examination.approvals)}" if examination.approvals else "")),
+        ("log", log),
+    ]  # fmt: skip
+    if examination.external_at is not None:
+        pairs.insert(3, ("existed at", f"{examination.external_at:%Y-%m-%d %H:%M:%S} UTC by an outside authority"))
+    return tuple(pairs)
