@@ -340,7 +340,7 @@ def test_ten_thousand_entries_are_the_most():
 
 
 def test_an_archive_of_nothing_is_neither_written_nor_read():
-    with pytest.raises(ArchiveError, match="^there are no files to put into an archive$"):
+    with pytest.raises(ArchiveError, match=r"^there are no files to put into an archive$"):
         write_archive({})
     buffer = io.BytesIO()
     zipfile.ZipFile(buffer, "w").close()

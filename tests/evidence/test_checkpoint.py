@@ -80,7 +80,7 @@ def test_a_signed_checkpoint_has_exactly_these_bytes():
     body = b"workbench/ledger/1f0c\n29\n" + base64.b64encode(ROOT) + b"\n"
     assert CHECKPOINT.body == body
     assert key_id(ORIGIN, KEY.public_key()) == by_hand
-    assert NOTE == body + b"\n" + line(ORIGIN, by_hand + KEY.sign(body))
+    assert body + b"\n" + line(ORIGIN, by_hand + KEY.sign(body)) == NOTE
     assert SignedCheckpoint.read(NOTE) == SignedCheckpoint(CHECKPOINT, ((ORIGIN, by_hand + KEY.sign(body)),))
     assert SignedCheckpoint.read(NOTE).verify(KEY.public_key()) == CHECKPOINT
 
@@ -126,16 +126,16 @@ def test_without_a_signature_of_a_known_key_nothing_is_believed():
     ],
 )
 def test_a_changed_checkpoint_does_not_carry_its_signature(changed):
-    with pytest.raises(EvidenceError, match="^the checkpoint's signature does not belong to it$"):
+    with pytest.raises(EvidenceError, match=r"^the checkpoint's signature does not belong to it$"):
         SignedCheckpoint.read(changed).verify(KEY.public_key())
 
 
 def test_another_origin_is_another_log():
     moved = NOTE.replace(ORIGIN.encode(), b"workbench/ledger/0000")
-    with pytest.raises(EvidenceError, match="^the checkpoint is not signed by a key of this log$"):
+    with pytest.raises(EvidenceError, match=r"^the checkpoint is not signed by a key of this log$"):
         SignedCheckpoint.read(moved).verify(KEY.public_key())
     only_the_body = NOTE.replace(ORIGIN.encode(), b"workbench/ledger/0000", 1)
-    with pytest.raises(EvidenceError, match="^the checkpoint is not signed by a key of this log$"):
+    with pytest.raises(EvidenceError, match=r"^the checkpoint is not signed by a key of this log$"):
         SignedCheckpoint.read(only_the_body).verify(KEY.public_key())
 
 
@@ -143,14 +143,14 @@ def test_another_origin_is_another_log():
 def test_a_signature_of_another_length_is_wrong_and_raises_nothing_foreign(length):
     signature = (KEY.sign(CHECKPOINT.body) * 2)[:length]
     note = CHECKPOINT.body + b"\n" + line(ORIGIN, key_id(ORIGIN, KEY.public_key()) + signature)
-    with pytest.raises(EvidenceError, match="^the checkpoint's signature does not belong to it$"):
+    with pytest.raises(EvidenceError, match=r"^the checkpoint's signature does not belong to it$"):
         SignedCheckpoint.read(note).verify(KEY.public_key())
 
 
 def test_one_wrong_signature_of_a_known_key_spoils_a_right_one():
     wrong = line(ORIGIN, key_id(ORIGIN, KEY.public_key()) + bytes(64))
     for note in (NOTE + wrong, NOTE.replace(b"\n\n", b"\n\n" + wrong)):
-        with pytest.raises(EvidenceError, match="^the checkpoint's signature does not belong to it$"):
+        with pytest.raises(EvidenceError, match=r"^the checkpoint's signature does not belong to it$"):
             SignedCheckpoint.read(note).verify(KEY.public_key())
 
 

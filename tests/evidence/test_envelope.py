@@ -107,27 +107,27 @@ def test_a_changed_payload_does_not_carry_the_signature():
     other = canonical_json({**STATEMENT, "predicate": {}})
     for payload in (other, ENVELOPE.payload + b"\n", ENVELOPE.payload[:-1], b""):
         changed = Envelope(payload, ENVELOPE.keyid, ENVELOPE.signature)
-        with pytest.raises(EvidenceError, match="^the signature does not belong to this payload and this key$"):
+        with pytest.raises(EvidenceError, match=r"^the signature does not belong to this payload and this key$"):
             Envelope.read(bytes(changed)).verify(CERTIFICATE)
 
 
 def test_the_signature_of_another_payload_is_refused():
     other = Envelope.sign({**STATEMENT, "predicate": {}}, KEY, CERTIFICATE)
     swapped = Envelope(ENVELOPE.payload, ENVELOPE.keyid, other.signature)
-    with pytest.raises(EvidenceError, match="^the signature does not belong to this payload and this key$"):
+    with pytest.raises(EvidenceError, match=r"^the signature does not belong to this payload and this key$"):
         swapped.verify(CERTIFICATE)
 
 
 def test_the_bare_payload_is_not_what_is_signed():
     bare = Envelope(ENVELOPE.payload, ENVELOPE.keyid, KEY.sign(ENVELOPE.payload))
-    with pytest.raises(EvidenceError, match="^the signature does not belong"):
+    with pytest.raises(EvidenceError, match=r"^the signature does not belong"):
         bare.verify(CERTIFICATE)
 
 
 @pytest.mark.parametrize("signature", [b"", bytes(63), bytes(64), bytes(65), ENVELOPE.signature + b"\0"])
 def test_a_signature_of_any_length_that_is_none_is_refused(signature):
     wrong = Envelope(ENVELOPE.payload, ENVELOPE.keyid, signature)
-    with pytest.raises(EvidenceError, match="^the signature does not belong"):
+    with pytest.raises(EvidenceError, match=r"^the signature does not belong"):
         Envelope.read(bytes(wrong)).verify(CERTIFICATE)
 
 
@@ -136,7 +136,7 @@ def test_a_signature_with_the_order_of_the_group_added_is_refused():
     order = 2**252 + 27742317777372353535851937790883648493
     again = int.from_bytes(ENVELOPE.signature[32:], "little") + order
     forged = Envelope(ENVELOPE.payload, ENVELOPE.keyid, ENVELOPE.signature[:32] + again.to_bytes(32, "little"))
-    with pytest.raises(EvidenceError, match="^the signature does not belong"):
+    with pytest.raises(EvidenceError, match=r"^the signature does not belong"):
         forged.verify(CERTIFICATE)
 
 
@@ -145,14 +145,14 @@ def test_another_certificate_is_refused_even_if_its_key_signed():
     with pytest.raises(EvidenceError, match=unnamed):
         ENVELOPE.verify(OTHER_CERTIFICATE)
     misnamed = Envelope(ENVELOPE.payload, fingerprint(OTHER_CERTIFICATE), ENVELOPE.signature)
-    with pytest.raises(EvidenceError, match="^the signature does not belong"):
+    with pytest.raises(EvidenceError, match=r"^the signature does not belong"):
         misnamed.verify(OTHER_CERTIFICATE)
 
 
 @pytest.mark.parametrize("keyid", ["", "0" * 64, fingerprint(CERTIFICATE).upper(), fingerprint(CERTIFICATE) + "\n"])
 def test_a_changed_key_id_makes_no_second_valid_envelope(keyid):
     second = Envelope.read(bytes(Envelope(ENVELOPE.payload, keyid, ENVELOPE.signature)))
-    with pytest.raises(EvidenceError, match="^the envelope does not name the certificate"):
+    with pytest.raises(EvidenceError, match=r"^the envelope does not name the certificate"):
         second.verify(CERTIFICATE)
 
 
@@ -160,7 +160,7 @@ def test_a_certificate_with_another_kind_of_key_verifies_no_document():
     key = generate_key(KeyType.P256)
     stamp = issue(Role.TIMESTAMP, key.public_key(), identity="tsa", root_key=ROOT_KEY, root=ROOT, clock=CLOCK)
     wrong = Envelope(ENVELOPE.payload, fingerprint(stamp), ENVELOPE.signature)
-    with pytest.raises(EvidenceError, match="^documents are signed with Ed25519 keys, and this is none$"):
+    with pytest.raises(EvidenceError, match=r"^documents are signed with Ed25519 keys, and this is none$"):
         wrong.verify(stamp)
 
 
@@ -244,9 +244,9 @@ def test_an_envelope_beyond_the_limit_is_not_even_parsed():
 
 
 def test_messages_name_the_document_that_was_asked_for():
-    with pytest.raises(MalformedError, match="^approval-1 has the key 'a' twice$"):
+    with pytest.raises(MalformedError, match=r"^approval-1 has the key 'a' twice$"):
         Envelope.read(b'{"a":1,"a":2}', what="approval-1")
-    with pytest.raises(MalformedError, match="^the payload of approval-1 is not standard base64$"):
+    with pytest.raises(MalformedError, match=r"^the payload of approval-1 is not standard base64$"):
         Envelope.read(edited(payload="="), what="approval-1")
 
 

@@ -158,8 +158,31 @@ def test_a_hundred_thousand_levels_are_refused_and_crash_nothing(opening, closin
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b" ", b"{}{}", b"{} x", b"{},", b"[1,]", b'{"a":1,}', b"{'a':1}", b"{a:1}", b"// x\n{}", b"{}\0", b"\0{}"]
-    + [b'"a\nb"', b'"\x00"', b'"\\x41"', b'"\\u00g0"', b'"', b"[", b"tru", b"True", b"\xc2\xa0{}", b"\x0b{}", b"]"],
+    [
+        b"",
+        b" ",
+        b"{}{}",
+        b"{} x",
+        b"{},",
+        b"[1,]",
+        b'{"a":1,}',
+        b"{'a':1}",
+        b"{a:1}",
+        b"// x\n{}",
+        b"{}\0",
+        b"\0{}",
+        b'"a\nb"',
+        b'"\x00"',
+        b'"\\x41"',
+        b'"\\u00g0"',
+        b'"',
+        b"[",
+        b"tru",
+        b"True",
+        b"\xc2\xa0{}",
+        b"\x0b{}",
+        b"]",
+    ],
 )
 def test_what_is_no_json_is_refused(data):
     assert refusal(data) == "it is not valid JSON"
@@ -167,32 +190,57 @@ def test_what_is_no_json_is_refused(data):
 
 @pytest.mark.parametrize("data", [b"[]", b"1", b'"{}"', b"null", b"true"])
 def test_an_object_is_asked_for_and_something_else_refused(data):
-    with pytest.raises(MalformedError, match="^the envelope is not a JSON object$"):
+    with pytest.raises(MalformedError, match=r"^the envelope is not a JSON object$"):
         read_object(data, what="the envelope")
     assert read_object(b'{"a":1}', what="the envelope") == {"a": 1}
 
 
 def test_text_is_utf_8_without_a_mark():
     assert text("né\ufeff".encode(), what="it") == "né\ufeff"
-    with pytest.raises(MalformedError, match="^it is not UTF-8$"):
+    with pytest.raises(MalformedError, match=r"^it is not UTF-8$"):
         text(b"\xff", what="it")
-    with pytest.raises(MalformedError, match="^it begins with a byte order mark$"):
+    with pytest.raises(MalformedError, match=r"^it begins with a byte order mark$"):
         text(codecs.BOM_UTF8, what="it")
 
 
 @pytest.mark.parametrize(
     "encoded",
-    ["aGl=", "aGm=", "aGn=", "aB==", "aR==", "aGk", "aGk==", "aGk=\n", " aGk=", "aG k=", "aGk=aGk=", "=aGk", "===="]
-    + ["a", "ab", "abc", "a===", "-_-_", "+_+/", "aGk=\0", "aGk\u003d\u200b", "ａGk=", "aGk=é", "aG\r\nk=", "A" * 5],
+    [
+        "aGl=",
+        "aGm=",
+        "aGn=",
+        "aB==",
+        "aR==",
+        "aGk",
+        "aGk==",
+        "aGk=\n",
+        " aGk=",
+        "aG k=",
+        "aGk=aGk=",
+        "=aGk",
+        "====",
+        "a",
+        "ab",
+        "abc",
+        "a===",
+        "-_-_",
+        "+_+/",
+        "aGk=\0",
+        "aGk\u003d\u200b",
+        "ａGk=",
+        "aGk=é",
+        "aG\r\nk=",
+        "A" * 5,
+    ],
 )
 def test_every_second_spelling_of_base64_is_refused(encoded):
-    with pytest.raises(MalformedError, match="^the payload is not standard base64$"):
+    with pytest.raises(MalformedError, match=r"^the payload is not standard base64$"):
         decode_base64(encoded, what="the payload")
 
 
 @pytest.mark.parametrize("encoded", [None, 1, b"aGk=", ["aGk="], True])
 def test_base64_is_a_text(encoded):
-    with pytest.raises(MalformedError, match="^the payload is not a text$"):
+    with pytest.raises(MalformedError, match=r"^the payload is not a text$"):
         decode_base64(encoded, what="the payload")
 
 
