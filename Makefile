@@ -20,11 +20,12 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
-demo: $(READY) ## the main job: events, an experiment, a report
+demo: $(READY) ## the main job: events, an experiment, a signed bundle and its verdict, and what tampering does
+	@[ -f .workbench/keys/store.json ] || $(BIN)/workbench keys init --demo
 	@$(BIN)/workbench events generate --seed 42 --scale 100
 	@$(BIN)/workbench run experiments/risk-baseline.yaml
 	@echo "report: $$($(BIN)/workbench report latest)"
-	@echo "next:   open it in a browser; doubt a number and follow it to its cell. Then: $(BIN)/workbench --help"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh share/demo/verify.sh
 
 test: $(READY) ## the tests
 	$(BIN)/python -m pytest -m "not slow and not docs and not notebooks"
@@ -57,7 +58,8 @@ format: $(READY) ## put the code in house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## remove .venv, caches and everything generated (datasets, runs, reports)
+clean: ## remove .venv, caches and everything generated (datasets, runs, reports, the ledger and its keys)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .workbench
 	find data reports -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +

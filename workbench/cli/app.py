@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from workbench import __version__
-from workbench.cli import events, experiments, ledger, setup
+from workbench.cli import events, evidence, experiments, keys, ledger, setup
 from workbench.cli.console import State, errors, output
 from workbench.errors import WorkbenchError
 
@@ -27,6 +27,8 @@ app = typer.Typer(
 app.add_typer(events.app, name="events")
 app.add_typer(ledger.app, name="ledger")
 experiments.register(app)
+evidence.register(app)
+app.add_typer(keys.app, name="keys")
 setup.register(app)
 
 
@@ -53,7 +55,7 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code; no traceback unless ``--debug``."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments in ([], ["events"], ["ledger"]):
+    if arguments in ([], ["events"], ["keys"], ["ledger"], ["tsa"]):
         arguments = [*arguments, "--help"]
     try:
         code = app(arguments, standalone_mode=False)

@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from workbench.experiments import recover
+from workbench.experiments import Journal, recover
 from workbench.workspace import Workspace, find_workspace
 
-__all__ = ["State", "errors", "fields", "output", "print_json", "working", "workspace_of"]
+__all__ = ["State", "errors", "fields", "output", "print_json", "tell_waiting", "working", "workspace_of"]
 
 # Away from a terminal nothing is folded or cut at 80 columns.
 _WIDTH = None if sys.stdout.isatty() else 200
@@ -35,11 +35,16 @@ class State:
 def workspace_of(context: typer.Context) -> Workspace:
     """The workspace in use. Runs whose runner died are closed and named first."""
     workspace = find_workspace(context.obj.workspace)
-    for run in recover(workspace):
+    for run in recover(workspace, log=lambda run: Journal(workspace, waiting=tell_waiting).finished(run)):
         where = run.record["stopped_at"]
         place = f" at cell {where['cell']}" if where else ""
         errors.print(f"workbench: run {run.id} lost its runner{place}; it is now KILLED", markup=False, soft_wrap=True)
     return workspace
+
+
+def tell_waiting(message: str) -> None:
+    """Say who holds the ledger while a command waits for it."""
+    errors.print(f"workbench: waiting: {message}", markup=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from workbench.cli.console import errors, output, print_json, workspace_of
+from workbench.cli.console import errors, output, print_json, tell_waiting, workspace_of
 from workbench.errors import NotFoundError, SpecError, nearest
 from workbench.experiments import Run, Status, list_runs, open_run, plan, run
 from workbench.experiments.runs import settings_text
@@ -111,7 +111,7 @@ def run_command(
             errors.print(f"run {number} of {len(plans)}: {settings}", markup=False, soft_wrap=True)
         progress = _Terminal()
         try:
-            runs.append(run(workspace, one, progress=progress))
+            runs.append(run(workspace, one, progress=progress, waiting=tell_waiting))
         finally:
             progress.close()
         if not json:

@@ -1,16 +1,20 @@
-"""``workbench ledger``: show, verify, as-of, rebuild."""
+"""``workbench ledger``: show, verify, checkpoint, as-of, rebuild."""
 
 import json as json_
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from workbench.cli.console import errors, output, print_json, working, workspace_of
+from workbench.cli.console import output, print_json, tell_waiting, working, workspace_of
+from workbench.cli.passphrases import Passphrase, ask
+from workbench.custody import Custody
 from workbench.errors import InputError, nearest
 from workbench.evidence.entries import FIELDS
+from workbench.files import write_atomic
 from workbench.ledger import Ledger, open_ledger
 
 __all__ = ["app"]
@@ -24,10 +28,7 @@ _COMMON = {"v", "seq", "time", "type", "actor"}
 
 
 def _ledger(context: typer.Context) -> Ledger:
-    def waiting(message: str) -> None:
-        errors.print(f"workbench: waiting: {message}", markup=False, soft_wrap=True)
-
-    return open_ledger(workspace_of(context), waiting=waiting)
+    return open_ledger(workspace_of(context), waiting=tell_waiting)
 
 
 @app.command("show")
@@ -91,6 +92,27 @@ def verify_command(
         output.print(f"{found.size:,} entries, nothing wrong; {how}\nroot {found.root.hex()}", markup=False)
     if found.problems:
         raise typer.Exit(1)
+
+
+@app.command("checkpoint")
+def checkpoint_command(
+    context: typer.Context,
+    out: Annotated[Path | None, typer.Option(help="Write the signed checkpoint to this file as well.")] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option("--passphrase-file", help="Read the passphrase of the working keys from this file.")
+    ] = None,
+) -> None:
+    """Sign and timestamp how the ledger stands; whoever is given the checkpoint can hold the ledger against it."""
+    custody = Custody(workspace_of(context), waiting=tell_waiting)
+    if out is not None and out.is_dir():
+        raise InputError(f"{str(out)!r} is a folder: name a file for the checkpoint")
+    passphrase = ask(Passphrase.WORKING, file=passphrase_file, demo=custody.store.demo)
+    with working("signing"):
+        custody.log_keys()
+        stored = custody.checkpoint(custody.unlock(passphrase))
+    if out is not None:
+        write_atomic(out, stored.note, make_folder=True)
+    typer.echo(stored.note.decode(), nl=False)
 
 
 @app.command("as-of")

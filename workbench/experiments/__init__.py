@@ -6,6 +6,7 @@ is made in ``workbench.reports``.
 
 from workbench.experiments.claims import Claim, Expectation, Outcome, Verdict, judge
 from workbench.experiments.execution import run
+from workbench.experiments.journal import Journal
 from workbench.experiments.outputs import Recorded, collect
 from workbench.experiments.planning import RunPlan, plan
 from workbench.experiments.recording import figure, record, table
@@ -15,6 +16,7 @@ from workbench.experiments.spec import Experiment, load_experiment
 __all__ = [
     "Claim",
     "Expectation",
+    "Journal",
     "Experiment",
     "Outcome",
     "Recorded",

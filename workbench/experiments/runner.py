@@ -27,7 +27,7 @@ from workbench.experiments.surroundings import Redactor, kernel_environment
 from workbench.files import canonical_json, sha256_bytes, storage_errors, write_atomic
 from workbench.workspace import Workspace
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "uninterrupted"]
 
 
 @contextlib.contextmanager
@@ -43,6 +43,11 @@ def _handling(handler: Callable[..., None] | signal.Handlers, *numbers: signal.S
     finally:
         for number, before in previous.items():
             signal.signal(number, before)
+
+
+def uninterrupted() -> contextlib.AbstractContextManager[None]:
+    """Ctrl-C and the polite signal to end are not heard meanwhile: for what takes a moment and must not be cut off."""
+    return _handling(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM)
 
 
 def _interrupt(*_: object) -> None:
@@ -175,8 +180,7 @@ class Runner:
             except Exception as error:
                 self._finish_after_defect(error)
                 raise
-        # The last word on a run takes a moment to write, and is not to be cut off.
-        with _handling(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM):
+        with uninterrupted():
             try:
                 return self._finish(status, detail)
             except StorageError as error:

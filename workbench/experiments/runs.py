@@ -24,7 +24,15 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 
 from workbench.clock import Clock, SystemClock, utc
-from workbench.errors import InputError, IntegrityError, NotFoundError, StorageError, WorkbenchError, nearest
+from workbench.errors import (
+    InputError,
+    IntegrityError,
+    LedgerError,
+    NotFoundError,
+    StorageError,
+    WorkbenchError,
+    nearest,
+)
 from workbench.files import is_locked, locked, sha256_bytes, sha256_file, storage_errors, write_atomic
 from workbench.workspace import Workspace
 
@@ -239,8 +247,14 @@ def open_run(workspace: Workspace, reference: str) -> Run:
     raise NotFoundError(f"no run {reference!r}" + (hint if runs else ": there is none yet"))
 
 
-def recover(workspace: Workspace, clock: Clock | None = None) -> list[Run]:
-    """Close the runs whose runner died: KILLED, the cell at work KILLED too, later ones NOT RUN. Returns them."""
+def recover(
+    workspace: Workspace, clock: Clock | None = None, *, log: Callable[[Run], None] = lambda run: None
+) -> list[Run]:
+    """Close the runs whose runner died: KILLED, the cell at work KILLED too, later ones NOT RUN. Returns them.
+
+    ``log`` hears of every run whose end its own runner may not have logged. If it raises ``LedgerError``, the next call
+    tries again.
+    """
     closed = []
     for lock in sorted(workspace.runs.glob("*/lock")):
         if is_locked(lock):
@@ -254,6 +268,10 @@ def recover(workspace: Workspace, clock: Clock | None = None) -> list[Run]:
                 _end_orphan(run.record.get("kernel"))
                 closed.append(_close(run, clock or SystemClock()))
             (run.path / "reserve").unlink(missing_ok=True)
+            try:
+                log(Run.read(lock.parent))
+            except LedgerError:
+                continue
         lock.unlink(missing_ok=True)
     return closed
 

@@ -82,7 +82,7 @@ class ExternalAuthority:
         self._shown = parts.hostname  # a URL may hold a password
         self._roots = tuple(roots)
         self._certificate = certificate
-        self._breaker = breaker
+        self.breaker = breaker
         self._clock = clock
         self._transport = transport
         self._retries = retries
@@ -98,21 +98,21 @@ class ExternalAuthority:
         """
         if len(digest) != 32:
             raise TimestampError(f"a SHA-256 digest of 32 bytes is stamped, not {len(digest)} bytes")
-        self._breaker.before()
+        self.breaker.before()
         nonce = secrets.randbits(64) or 1
         try:
             data = self._ask(write_request(digest, nonce))
             self._check(data, digest, nonce)
         except TokenInvalidError as error:
-            self._breaker.trip(f"{self._shown} gave an invalid timestamp")
+            self.breaker.trip(f"{self._shown} gave an invalid timestamp")
             raise TokenInvalidError(f"{self._shown} gave something that is not its timestamp: {error}") from error
         except TokenMismatchError as error:
-            self._breaker.trip(f"{self._shown} gave a timestamp over something else")
+            self.breaker.trip(f"{self._shown} gave a timestamp over something else")
             raise TokenMismatchError(f"{self._shown}: {error}") from error
         except TimestampError as error:
-            self._breaker.failure(str(error))
+            self.breaker.failure(str(error))
             raise
-        self._breaker.success()
+        self.breaker.success()
         return data
 
     def _ask(self, request: bytes) -> bytes:

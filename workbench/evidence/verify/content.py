@@ -65,6 +65,9 @@ def check_files(examination: Examination) -> None:
     for name in examination.files:
         if name not in subjects and not is_expected(name):
             examination.add("E_EXTRA", name, "The file was added, and nobody signed it.")
+    for name in subjects:
+        if name != README_NAME and not name.startswith("payload/"):
+            examination.add("E_EXTRA", name, "The file was signed, and lies where bundles keep no signed files.")
     if README_NAME not in subjects:
         examination.add("E_FILE_MISSING", README_NAME, "The bundle has no instructions that were signed.")
     policy = examination.files.get("payload/policy.json")

@@ -65,7 +65,7 @@ class Certificates:
         return found
 
     def issuer(self, certificate: x509.Certificate, role: Role, at: datetime) -> x509.Certificate:
-        """The trusted root under which ``certificate`` could act as ``role`` at that time. Raises ``CertificateError``."""
+        """The trusted root under which ``certificate`` could act as ``role`` then. Raises ``CertificateError``."""
         problem: CertificateError | None = None
         for root in self.roots.values():
             try:
@@ -83,12 +83,23 @@ class Certificates:
         Returns a sentence for each rotation or revocation whose signatures do not hold.
         """
         problems = []
+        handovers = [entry for entry in entries if entry.type == "key.rotated" and entry.fields["role"] == Role.ROOT]
+        while any([self._follow_root(entry) for entry in handovers]):  # all of them each time: a list, not a generator
+            pass
         for entry in entries:
             if entry.type == "key.rotated":
                 problems += self._follow_rotation(entry)
             elif entry.type == "key.revoked":
                 problems += self._follow_revocation(entry)
         return problems
+
+    def _follow_root(self, entry: Entry) -> bool:
+        """Trust the other root of a handover that one trusted root has part in; whether that was news."""
+        pair = {entry.fields["oldCertSha256"], entry.fields["newCertSha256"]}
+        if len(pair & set(self.roots)) != 1 or self._follow_rotation(entry):
+            return False
+        self.roots |= {sha256: self.by_sha256[sha256] for sha256 in pair}
+        return True
 
     def _follow_rotation(self, entry: Entry) -> list[str]:
         said = entry.fields
@@ -98,14 +109,14 @@ class Certificates:
         wrong = [f"entry {entry.seq} of the log (key.rotated) is not signed by the old key and the root"]
         if old is None or new is None:
             return [f"entry {entry.seq} of the log (key.rotated) is about a certificate that is not in the bundle"]
+        if (role_of(old), role_of(new)) != (role, role):
+            return [f"entry {entry.seq} of the log (key.rotated) is about a key of another role"]
         endorsers = [new] if role is Role.ROOT else list(self.roots.values())
         by_root = base64.b64decode(said["rootSignature"])
         if not verify_message(old, base64.b64decode(said["oldSignature"]), message):
             return wrong
         if not any(verify_message(root, by_root, message) for root in endorsers):
             return wrong
-        if role is Role.ROOT and {said["oldCertSha256"], said["newCertSha256"]} & set(self.roots):
-            self.roots |= {fingerprint(old): old, fingerprint(new): new}
         return []
 
     def _follow_revocation(self, entry: Entry) -> list[str]:
@@ -130,6 +141,7 @@ class Examination:
     clock: Clock
     demands: Demands
     outside: tuple[x509.Certificate, ...] = ()  # roots of outside time authorities, given by the examiner
+    strays: list[str] = field(default_factory=list)  # SHA-256 of certificates that are none of ours
     findings: list[Finding] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
     # What the checks establish, in this order
@@ -138,6 +150,7 @@ class Examination:
     payload_sha256: str = ""
     signer: x509.Certificate | None = None
     signed_at: datetime | None = None
+    stamped: list[tuple[x509.Certificate, datetime, str]] = field(default_factory=list)  # by whom, when, which file
     entries: list[Entry] = field(default_factory=list)
     tree: Tree = field(default_factory=Tree)
     checkpoint: Checkpoint | None = None

@@ -8,19 +8,22 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from workbench.errors import EvidenceError, MalformedError, TimestampError
-from workbench.evidence.certificates import Role, fingerprint, identity_of, role_of, spki
+from workbench.evidence.certificates import Role, fingerprint, identity_of, public_key_of, role_of, spki
 from workbench.evidence.checkpoint import Checkpoint, Proof, SignedCheckpoint
 from workbench.evidence.entries import Entry, UnknownEntryError, read_entry
 from workbench.evidence.merkle import Tree, leaf_hash, verify_consistency, verify_inclusion
-from workbench.evidence.statements import CheckpointReference
+from workbench.evidence.statements import CheckpointReference, ReportPredicate
 from workbench.evidence.strict import decode_base64, read_object
 from workbench.evidence.timestamps import check_outside
 from workbench.evidence.verify.examination import Examination, parse_time
+from workbench.evidence.verify.findings import short
 from workbench.evidence.verify.signing import check_signer, check_timestamp
 from workbench.files import sha256_bytes
 
 __all__ = ["check_history", "check_kept", "check_keys", "check_log", "check_logged", "read_log"]
 
+_LONGEST_WAIT: Final = timedelta(hours=24)  # between a timestamp and its entry in the log
+_CLOCK_TOLERANCE: Final = timedelta(minutes=5)  # how far the workbench's clock may be from an outside one
 _ROUNDING: Final = timedelta(seconds=6)  # tokens carry whole seconds, and the log forgives a clock 5 s
 
 
@@ -38,6 +41,7 @@ def read_log(examination: Examination) -> None:
         examination.add("E_LOG", "log/entries.jsonl", "The list of entries is cut off.")
     examination.tree = Tree(map(leaf_hash, lines))
     if not _read_entries(examination, lines):
+        examination.not_checked.append("what the log says: not all of it can be read")
         return
     for problem in examination.certificates.follow(examination.entries):
         examination.add("E_LOG", "log/entries.jsonl", f"{problem[0].upper()}{problem[1:]}.")
@@ -46,9 +50,10 @@ def read_log(examination: Examination) -> None:
 def check_log(examination: Examination) -> None:
     """The checkpoint over the entries, its timestamps, and the two proofs that stand on it."""
     note = examination.files.get("log/checkpoint")
-    if note is not None and examination.entries:
-        _check_checkpoint(examination, note)
-        _check_proofs(examination, note)
+    if note is not None and "log/entries.jsonl" in examination.files:
+        _check_checkpoint(examination, note)  # even if an entry cannot be read: a changed one is not a newer one
+        if examination.entries:
+            _check_proofs(examination, note)
 
 
 def _read_entries(examination: Examination, lines: list[bytes]) -> bool:
@@ -93,7 +98,7 @@ def _check_checkpoint(examination: Examination, note: bytes) -> None:
         examination.add("E_LOG", name, "It has other signatures than the log's.")
     candidates = {}
     for certificate in examination.certificates.of_role(Role.LEDGER):
-        key = certificate.public_key()
+        key = public_key_of(certificate)
         if isinstance(key, Ed25519PublicKey):
             candidates[fingerprint(certificate)] = (certificate, key)
     signer = None
@@ -155,6 +160,15 @@ def _check_outside(examination: Examination, checkpoint: Checkpoint) -> None:
         except TimestampError as error:
             examination.add("E_TSR", name, f"{error}.")
             continue
+        if token.time > examination.now + _CLOCK_TOLERANCE:
+            examination.add("E_FUTURE", name, f"The timestamp lies in your future: {token.time:%Y-%m-%d %H:%M:%S} UTC.")
+        if examination.signed_at and token.time < examination.signed_at - _CLOCK_TOLERANCE:
+            examination.add(
+                "E_TIME",
+                name,
+                f"An outside authority stamped the log at {token.time:%Y-%m-%d %H:%M:%S} UTC, before the workbench says "
+                f"that the report was signed ({examination.signed_at:%Y-%m-%d %H:%M:%S} UTC).",
+            )
         examination.external_at = min(token.time, examination.external_at or token.time)
 
 
@@ -178,7 +192,7 @@ def _check_proofs(examination: Examination, note: bytes) -> None:
             right = held and examination.entries[proof.index].type == "report.signed"
             if not right or bytes(proof) != data or proof.note != note:
                 examination.add("E_LOG", name, "It does not prove that the report is in this log.")
-            elif examination.entries[proof.index].fields["payloadSha256"] != examination.payload_sha256:
+            elif examination.entries[proof.index].fields["payloadSha256"] != examination.payload_sha256 != "":
                 examination.add("E_LOG", name, "It is the proof of another report.")
     name = "log/consistency.json"
     data = examination.files.get(name)
@@ -186,7 +200,9 @@ def _check_proofs(examination: Examination, note: bytes) -> None:
         examination.add("E_FILE_MISSING", name, "It is missing.")
         return
     report = examination.report
-    first = report.previousCheckpoint.size if report and report.previousCheckpoint else 0
+    if report is None:
+        return  # it does not say from where on
+    first = report.previousCheckpoint.size if report.previousCheckpoint else 0
     if first <= len(tree) and not _consistency_holds(data, first, tree):
         examination.add("E_LOG", name, "It does not prove that the log only grew.")
 
@@ -230,8 +246,8 @@ def check_history(examination: Examination, reference: CheckpointReference | Non
 
 def check_logged(examination: Examination) -> None:
     """The report itself must be in the log, with exactly these bytes; and no newer version."""
-    report = examination.report
-    if report is None or not examination.entries:
+    report, signer = examination.report, examination.signer
+    if report is None or signer is None or not examination.entries:
         return
     signed = [entry for entry in examination.entries if entry.type == "report.signed"]
     own = [entry for entry in signed if entry.fields["payloadSha256"] == examination.payload_sha256]
@@ -241,7 +257,9 @@ def check_logged(examination: Examination) -> None:
         "envelopeSha256": _digest(examination, "attestations/report.dsse.json"),
         "timestampSha256": _digest(examination, "timestamps/report.tsr"),
         "provenanceSha256": _digest(examination, "attestations/provenance.dsse.json"),
+        "certSha256": fingerprint(signer),
     }
+    expected = {name: value for name, value in expected.items() if value}  # what is missing was found already
     if not own:
         examination.add("E_NOT_LOGGED", "attestations/report.dsse.json", "The log knows no report with this statement.")
     elif not any({**entry.fields, **expected} == entry.fields for entry in own):
@@ -259,36 +277,76 @@ def check_logged(examination: Examination) -> None:
                 expected=str(own[-1].fields[name]),
                 found=str(expected[name]),
             )
-    if own and examination.signed_at and abs(parse_time(own[0].time) - examination.signed_at) > timedelta(hours=24):
+    if own:
+        _check_order(examination, own[0])
+    _check_newest(examination, report, signed)
+
+
+def _check_order(examination: Examination, own: Entry) -> None:
+    """What the report rests on comes first: the log that it knew, its timestamp, its entry."""
+    report, at, name = examination.report, examination.signed_at, "attestations/report.dsse.json"
+    assert report is not None
+    for run in report.runs:
+        if run.leafIndex > own.seq:
+            examination.add(
+                "E_RUN_MISMATCH", run.runId, f"The end of the run was logged after the report (entry {own.seq})."
+            )
+    if at is None:
+        return
+    logged = parse_time(own.time)
+    if logged > at + _LONGEST_WAIT:
+        examination.add("E_TIME", name, "It was logged more than 24 hours after its timestamp.")
+    if logged < at - _ROUNDING:
+        examination.add("E_TIME", name, "It was logged before its timestamp was made.")
+    known = report.previousCheckpoint.size if report.previousCheckpoint else 0
+    if 0 < known <= len(examination.entries) and parse_time(examination.entries[known - 1].time) > at + _ROUNDING:
         examination.add(
-            "E_TIME", "attestations/report.dsse.json", "It was logged more than 24 hours from its timestamp."
+            "E_TIME", "timestamps/report.tsr", f"It is from before entry {known - 1}, which the report knew."
         )
-    newest = max((e.fields["reportVersion"] for e in signed if e.fields["reportId"] == report.reportId), default=0)
+
+
+def _check_newest(examination: Examination, report: ReportPredicate, signed: list[Entry]) -> None:
+    same = [entry.fields for entry in signed if entry.fields["reportId"] == report.reportId]
+    newest = max((fields["reportVersion"] for fields in same), default=0)
     if newest > report.reportVersion:
         examination.add(
             "E_SUPERSEDED",
             report.reportId,
             f"This is version {report.reportVersion}. Authentic, but version {newest} exists.",
         )
+    of_version = [fields["payloadSha256"] for fields in same if fields["reportVersion"] == report.reportVersion]
+    if of_version and of_version[-1] != examination.payload_sha256:
+        examination.add(
+            "E_SUPERSEDED",
+            report.reportId,
+            f"Authentic, but version {report.reportVersion} was signed once more afterwards, with another statement.",
+            expected=of_version[-1],
+            found=examination.payload_sha256,
+        )
 
 
 def _digest(examination: Examination, name: str) -> str:
-    return sha256_bytes(examination.files.get(name, b""))
+    return sha256_bytes(examination.files[name]) if name in examination.files else ""
 
 
 def check_keys(examination: Examination) -> None:
     """Every certificate must be one that the log says was issued, and no key may have two roles."""
+    for sha256 in examination.strays:
+        examination.add(
+            "E_EXTRA",
+            f"trust/certs.pem, key {short(sha256)}",
+            "A certificate was added that is none of this project's.",
+        )
+    if not examination.entries:
+        examination.not_checked.append("whether the certificates are those that were issued: the log says it")
+        return
     issued = {e.fields["certSha256"]: e.fields for e in examination.entries if e.type == "key.issued"}
     roles: dict[str, set[str]] = {}
     for fields in issued.values():
         roles.setdefault(fields["spkiSha256"], set()).add(fields["role"])
     for sha256, certificate in examination.certificates.by_sha256.items():
         subject = f"trust/certs.pem, {examination.called(certificate)}"
-        try:
-            role, identity = role_of(certificate).value, identity_of(certificate)
-        except EvidenceError as error:
-            examination.add("E_EXTRA", subject, f"A certificate was added that is none of this project's: {error}.")
-            continue
+        role, identity = role_of(certificate).value, identity_of(certificate)
         key = sha256_bytes(spki(certificate))
         roles.setdefault(key, set()).add(role)
         if sha256 not in issued:

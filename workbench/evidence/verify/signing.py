@@ -24,7 +24,7 @@ _LONGEST_WAIT: Final = timedelta(hours=24)  # between writing the statement and 
 def check_envelope(
     examination: Examination, name: str, role: Role, *, what: str
 ) -> tuple[Envelope, x509.Certificate] | None:
-    """The envelope called ``name`` and its signer, if it is whole and signed by a key of ``role``. Findings otherwise."""
+    """The envelope called ``name`` and its signer, if it is whole and signed by a key of ``role``; else findings."""
     data = examination.files.get(name)
     if data is None:
         examination.add("E_FILE_MISSING", name, "It is missing.")
@@ -69,6 +69,7 @@ def check_timestamp(examination: Examination, name: str, digest: bytes, *, of: s
                         f"The timestamp lies in your future: it says {token.time:%Y-%m-%d %H:%M:%S} UTC, this computer "
                         f"{examination.now:%Y-%m-%d %H:%M:%S} UTC.",
                     )
+                examination.stamped.append((certificate, token.time, name))
                 return token
     mismatch = next((error for error in problems if isinstance(error, TokenMismatchError)), None)
     if mismatch is not None:

@@ -42,7 +42,7 @@ class Verdict:
         return Outcome.VALID_WITH_LIMITS if gravities else Outcome.VALID
 
     def text(self) -> str:
-        """For people: the verdict's word on the first line, then every finding, what is proven, what was not checked."""
+        """For people: the verdict's word on the first line, then every finding, what is proven, what was not."""
         lines = [f"{self.outcome.word}  {self.bundle}"]
         for finding in sorted(self.findings, key=lambda one: list(Gravity).index(one.kind.gravity)):
             lines += ["", f"{finding.code}  {finding.subject}", f"  {finding.text}"]
@@ -60,7 +60,7 @@ class Verdict:
         if self.not_checked:
             lines += ["", "Not checked"]
             lines += [f"  {item}" for item in self.not_checked]
-        return "\n".join(lines)
+        return "\n".join(map(_printable, lines))
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
@@ -74,3 +74,8 @@ class Verdict:
             "not_checked": list(self.not_checked),
             "values": list(self.values) if self.outcome in (Outcome.VALID, Outcome.VALID_WITH_LIMITS) else [],
         }
+
+
+def _printable(line: str) -> str:
+    """What the bundle's maker wrote must not move the cursor, break the line or turn it around."""
+    return "".join(letter if letter.isprintable() else "?" for letter in line)

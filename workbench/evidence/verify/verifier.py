@@ -10,12 +10,22 @@ from cryptography import x509
 from workbench.clock import Clock, SystemClock
 from workbench.errors import CertificateError, InputError, MalformedError
 from workbench.evidence.archive import ArchiveError, NameProblemError, read_archive
-from workbench.evidence.certificates import Role, fingerprint, is_demo, pem, read_certificates, role_of
+from workbench.evidence.certificates import (
+    Role,
+    fingerprint,
+    identity_of,
+    is_demo,
+    pem,
+    read_certificates,
+    role_of,
+    spki,
+)
 from workbench.evidence.checkpoint import Checkpoint, SignedCheckpoint
+from workbench.evidence.merkle import Tree, leaf_hash
 from workbench.evidence.verify.approvals import check_approvals, check_demands
 from workbench.evidence.verify.content import check_files, check_runs
 from workbench.evidence.verify.examination import Certificates, Demands, Examination
-from workbench.evidence.verify.findings import Finding
+from workbench.evidence.verify.findings import Finding, Gravity
 from workbench.evidence.verify.log import check_history, check_kept, check_keys, check_log, check_logged, read_log
 from workbench.evidence.verify.signing import check_report_signature
 from workbench.evidence.verify.verdict import Verdict
@@ -23,6 +33,7 @@ from workbench.evidence.verify.verdict import Verdict
 __all__ = ["Kept", "read_kept", "read_root", "verify", "verify_bytes"]
 
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
+_KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 # What no bundle can show by itself; said every time, so that VALID is not taken for more than it is.
 _NEVER_CHECKED: Final = (
     "whether the run would give these results again: only running it again shows that",
@@ -53,7 +64,7 @@ def read_root(given: str) -> str:
     path = Path(given)
     try:
         data = path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):
         raise InputError(
             f"--root {given!r} is neither a fingerprint (64 hex digits) nor a certificate file that can be read"
         ) from None
@@ -76,7 +87,10 @@ def read_kept(path: Path) -> Kept:
         if data.startswith(b"PK"):
             files, _ = read_archive(data)
             checkpoint = SignedCheckpoint.read(files["log/checkpoint"]).checkpoint
-            return Kept(checkpoint, files["log/entries.jsonl"].splitlines())
+            entries = files["log/entries.jsonl"].split(b"\n")[:-1]
+            if Tree(map(leaf_hash, entries)).root() != checkpoint.root or len(entries) != checkpoint.size:
+                raise MalformedError("its log is not the one that its checkpoint is of")
+            return Kept(checkpoint, entries)
         return Kept(SignedCheckpoint.read(data).checkpoint)
     except (MalformedError, KeyError) as error:
         raise InputError(f"{path.name!r} is neither a checkpoint nor a bundle: {error}") from error
@@ -93,8 +107,8 @@ def verify(
 ) -> Verdict:
     """Judge the bundle at ``path``, offline, by nothing but it and what the examiner holds.
 
-    ``root`` is the SHA-256 of the root certificate (see ``read_root``), ``kept`` a checkpoint from before, ``outside`` the
-    roots of outside time authorities. Never raises for what is in the file.
+    ``root`` is the SHA-256 of the root certificate (see ``read_root``), ``kept`` a checkpoint from before, ``outside``
+    the roots of outside time authorities. Never raises for what is in the file.
 
     >>> verify(Path("not-there.evidence.zip"), "00" * 32).outcome.word
     'CANNOT CHECK'
@@ -155,16 +169,13 @@ def _trust(examination: Examination, root: str) -> bool:
     except CertificateError as error:
         examination.add("E_JSON", name, _sentence(error))
         return False
-    by_sha256 = {fingerprint(certificate): certificate for certificate in certificates}
-    if pem(*certificates) != data or len(by_sha256) != len(certificates):
+    if pem(*certificates) != data or len(set(map(fingerprint, certificates))) != len(certificates):
         examination.add("E_JSON", name, "It is not a plain list of different certificates.")
+    by_sha256 = {fingerprint(certificate): certificate for certificate in certificates if _is_ours(certificate)}
     examination.certificates.by_sha256 = by_sha256
+    examination.strays = [fingerprint(one) for one in certificates if fingerprint(one) not in by_sha256]
     anchor = by_sha256.get(root)
-    try:
-        is_root = anchor is not None and role_of(anchor) is Role.ROOT
-    except CertificateError:
-        is_root = False
-    if anchor is None or not is_root:
+    if anchor is None or role_of(anchor) is not Role.ROOT:
         roots = examination.certificates.of_role(Role.ROOT)
         examination.add(
             "E_ROOT",
@@ -181,15 +192,23 @@ def _trust(examination: Examination, root: str) -> bool:
     return True
 
 
+def _is_ours(certificate: x509.Certificate) -> bool:
+    """Whether a certificate has what all of ours have; no other is looked at again. It may still be forged."""
+    try:
+        role_of(certificate), is_demo(certificate), spki(certificate)
+        return _KEY_NAME.fullmatch(identity_of(certificate)) is not None
+    except CertificateError:
+        return False
+
+
 def _examine(examination: Examination, kept: Kept | None) -> None:
     read_log(examination)  # first: it says which roots follow which, and which keys were revoked
     check_report_signature(examination)
     check_log(examination)
     if examination.signer is not None and examination.signed_at is not None:
         examination.check_standing(examination.signer, examination.signed_at, subject="attestations/report.dsse.json")
-    for certificate in examination.certificates.of_role(Role.TIMESTAMP):
-        if examination.signed_at is not None:
-            examination.check_standing(certificate, examination.signed_at, subject="timestamps/report.tsr")
+    for certificate, at, name in examination.stamped:
+        examination.check_standing(certificate, at, subject=name)
     check_files(examination)
     check_keys(examination)
     check_logged(examination)
@@ -212,7 +231,7 @@ def _examine(examination: Examination, kept: Kept | None) -> None:
 
 def _note_damage(examination: Examination, damaged: list[str]) -> None:
     """A wrong checksum on a file that is otherwise as signed is damage to the archive; else the change says it all."""
-    told = {finding.subject for finding in examination.findings}
+    told = {finding.subject for finding in examination.findings if finding.kind.gravity is Gravity.INVALID}
     for name in damaged:
         if name not in told:
             examination.add("E_ZIP", name, "Its checksum in the archive is not that of its content.")

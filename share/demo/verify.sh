@@ -1,0 +1,16 @@
+# The end of `make demo`: pack the latest run, verify it as an examiner would, then tamper with a copy.
+set -eu
+bundle=$(workbench bundle latest)
+root=$(workbench keys export-root)
+echo "bundle: $bundle"
+printf '\n$ workbench verify %s --root %s\n' "$bundle" "$root"
+code=0; workbench verify "$bundle" --root "$root" || code=$?
+[ "$code" -eq 3 ] || { echo "expected VALID WITH LIMITS (3): demonstration keys, local time; got $code"; exit 1; }
+
+# A forger turns a claim that failed into one that holds: same length, so that the archive itself stays whole.
+forged=reports/forged.evidence.zip
+LC_ALL=C sed 's/not supported/    supported/g' "$bundle" > "$forged"
+printf '\nNow a copy in which "not supported" was overwritten with "supported":\n$ workbench verify %s --root ...\n' "$forged"
+code=0; workbench verify "$forged" --root "$root" || code=$?
+[ "$code" -eq 1 ] || { echo "expected INVALID (1), got $code"; exit 1; }
+printf '\nnext:   workbench --help, docs/tutorial-examiner.md\n'

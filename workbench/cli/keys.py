@@ -1,0 +1,232 @@
+"""``workbench keys``: init, list, add, rotate, revoke, export-root."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from workbench.cli.console import output, print_json, tell_waiting, working, workspace_of
+from workbench.cli.passphrases import Passphrase, ask
+from workbench.clock import SystemClock
+from workbench.custody import Custody
+from workbench.errors import InputError, KeyFileError, nearest
+from workbench.evidence.certificates import KeyType, Role, fingerprint, pem
+from workbench.evidence.keys import REVOCATION_REASONS, KeyInfo
+from workbench.files import write_atomic
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Keys: one for each role.", no_args_is_help=True, rich_markup_mode=None)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RootKeyOption = Annotated[
+    Path | None, typer.Option("--root-key", help="The root's key file, where it is kept outside the workspace.")
+]
+PassphraseFile = Annotated[
+    Path | None, typer.Option("--passphrase-file", help="Read the passphrase of the key concerned from this file.")
+]
+RootPassphraseFile = Annotated[
+    Path | None, typer.Option("--root-passphrase-file", help="Read the root's passphrase from this file.")
+]
+
+
+def _custody(context: typer.Context) -> Custody:
+    return Custody(workspace_of(context), waiting=tell_waiting)
+
+
+def _role(name: str) -> Role:
+    if name not in set(Role):
+        raise InputError(f"{name!r} is not a role{nearest(name, [role.value for role in Role])}")
+    return Role(name)
+
+
+@app.command("init")
+def init_command(
+    context: typer.Context,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Demonstration keys: their passphrase is public, nothing is evidence.")
+    ] = False,
+    key_type: Annotated[
+        KeyType, typer.Option("--key-type", help="Kind of the root and timestamp keys: p256 or rsa3072.")
+    ] = KeyType.P256,
+    root_folder: Annotated[
+        Path | None, typer.Option("--root-folder", help="Where the root's key goes: best, a removable medium.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    root_passphrase_file: RootPassphraseFile = None,
+) -> None:
+    """Make the keys of this workspace: a root, and one each for reports, the ledger and timestamps."""
+    workspace = workspace_of(context)
+    if Custody(workspace).store.exists:
+        raise KeyFileError("there are keys already: `workbench keys list` shows them; rotate them to get new ones")
+    root_passphrase = ask(Passphrase.ROOT, file=root_passphrase_file, new=True, demo=demo)
+    passphrase = ask(Passphrase.WORKING, file=passphrase_file, new=True, demo=demo)
+    with working("making keys"):
+        custody = Custody.begin(
+            workspace,
+            root_passphrase=root_passphrase,
+            passphrase=passphrase,
+            demo=demo,
+            key_type=key_type,
+            root_folder=root_folder,
+        )
+    if demo:
+        _say("DEMONSTRATION keys: their passphrase is public, and every verdict on what they sign says so")
+    _say(f"root fingerprint: {fingerprint(custody.store.root)}")
+    _say("  print it in the thesis and deposit it where examiners look: it must reach them outside of any bundle")
+    if not demo and root_folder is None:
+        (root,) = [info for info in custody.store.keys() if info.role is Role.ROOT]
+        where = workspace.shown(workspace.keys / f"root-{root.identity}.key")
+        _say(f"  move the root's key, {where}, to a removable medium; --root-key names it when it is needed")
+
+
+def _say(text: str) -> None:
+    output.print(text, markup=False, soft_wrap=True)
+
+
+@app.command("list")
+def list_command(context: typer.Context, json: JsonOption = False) -> None:
+    """List all certificates: in use, rotated, revoked."""
+    custody = _custody(context)
+    infos, states = custody.store.keys(), custody.states()
+    rows = [
+        {
+            "role": info.role.value,
+            "name": info.identity,
+            "state": states.get(info.sha256, {}).get("state", "not logged"),
+            "key_here": info.held,
+            "signs_until": _signs_until(info),
+            "valid_until": f"{info.certificate.not_valid_after_utc:%Y-%m-%d}",
+            "certificate_sha256": info.sha256,
+            "demo": custody.store.demo,
+        }
+        for info in infos
+    ]
+    if json:
+        print_json(rows)
+        return
+    table = Table("role", "name", "state", "key here", "signs until", "valid until", "certificate", box=None)
+    for row in rows:
+        here = "yes" if row["key_here"] else "no"
+        cells = [str(row[name]) for name in ("role", "name", "state", "signs_until", "valid_until")]
+        table.add_row(*cells[:3], here, *cells[3:], str(row["certificate_sha256"])[:16])
+    output.print(table)
+    if custody.store.demo:
+        _say("these are DEMONSTRATION keys: their passphrase is public, nothing signed with them is evidence")
+
+
+def _signs_until(info: KeyInfo) -> str:
+    from cryptography import x509
+
+    try:
+        period = info.certificate.extensions.get_extension_for_class(x509.PrivateKeyUsagePeriod).value
+    except x509.ExtensionNotFound:
+        return f"{info.certificate.not_valid_after_utc:%Y-%m-%d}"
+    return f"{period.not_after:%Y-%m-%d}" if period.not_after else ""
+
+
+@app.command("add")
+def add_command(
+    context: typer.Context,
+    role: Annotated[str, typer.Argument(help="approval, or a second report, ledger or timestamp key.")],
+    person: Annotated[
+        str | None,
+        typer.Option(help="Whose approval key it is: a pseudonym, for it stands in every bundle and stays there."),
+    ] = None,
+    root_key: RootKeyOption = None,
+    passphrase_file: PassphraseFile = None,
+    root_passphrase_file: RootPassphraseFile = None,
+) -> None:
+    """Make a further key: an approval key for each person who decides."""
+    chosen, custody = _role(role), _custody(context)
+    if (chosen is Role.APPROVAL) != (person is not None):
+        raise InputError("--person PSEUDONYM goes with approval keys, and only with them")
+    demo = custody.store.demo
+    root_passphrase = ask(Passphrase.ROOT, file=root_passphrase_file, demo=demo)
+    which = Passphrase.PERSON if chosen is Role.APPROVAL else Passphrase.WORKING
+    passphrase = ask(which, file=passphrase_file, new=True, demo=demo)
+    with working("making the key"):
+        info = custody.add(chosen, passphrase, root=custody.root_signer(root_passphrase, root_key), identity=person)
+    _say(f"{info.role.value} key '{info.identity}', certificate {info.sha256}")
+
+
+@app.command("rotate")
+def rotate_command(
+    context: typer.Context,
+    role: Annotated[str, typer.Argument(help="root, report, ledger, timestamp or approval.")],
+    name: Annotated[str | None, typer.Option("--name", help="Which key, where the role has several.")] = None,
+    root_key: RootKeyOption = None,
+    root_folder: Annotated[
+        Path | None, typer.Option("--root-folder", help="Where a new root's key goes: best, a removable medium.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    root_passphrase_file: RootPassphraseFile = None,
+) -> None:
+    """Replace a key by a new one and destroy the old; both, and the root, sign that."""
+    chosen, custody = _role(role), _custody(context)
+    demo = custody.store.demo
+    root = custody.root_signer(ask(Passphrase.ROOT, file=root_passphrase_file, demo=demo), root_key)
+    if chosen is Role.ROOT:
+        passphrase = ask(Passphrase.NEW, file=passphrase_file, new=True, demo=demo)
+        old = root
+    else:
+        which = Passphrase.PERSON if chosen is Role.APPROVAL else Passphrase.WORKING
+        passphrase = ask(which, file=passphrase_file, demo=demo)
+        old = custody.store.unlock(chosen, passphrase, name)
+    with working("making the key"):
+        info = custody.rotate(old, passphrase, root=root, folder=root_folder)
+    _say(f"{info.role.value} key '{info.identity}', certificate {info.sha256}")
+    if chosen is Role.ROOT:
+        _say("  publish this fingerprint beside the old one; old bundles verify under either")
+
+
+@app.command("revoke")
+def revoke_command(
+    context: typer.Context,
+    certificate: Annotated[str, typer.Argument(help="First digits of the certificate's SHA-256 (`keys list`).")],
+    reason: Annotated[str, typer.Option(help=f"Why: {', '.join(REVOCATION_REASONS)}.")],
+    invalid_from: Annotated[
+        str | None, typer.Option("--invalid-from", help="UTC, 2026-05-01 or 2026-05-01T12:00; now, unless given.")
+    ] = None,
+    root_key: RootKeyOption = None,
+    root_passphrase_file: RootPassphraseFile = None,
+) -> None:
+    """Withdraw a key: what it signs from then on does not count."""
+    if reason not in REVOCATION_REASONS:
+        raise InputError(f"{reason!r} is not a reason{nearest(reason, REVOCATION_REASONS)}")
+    since = _moment(invalid_from)
+    custody = _custody(context)
+    root_passphrase = ask(Passphrase.ROOT, file=root_passphrase_file, demo=custody.store.demo)
+    fields = custody.revoke(certificate, reason, since, root=custody.root_signer(root_passphrase, root_key))
+    _say(f"certificate {str(fields['certSha256'])[:16]} is withdrawn from {fields['invalidFrom']} on, for {reason}")
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        return datetime.fromtimestamp(SystemClock().time_ns() / 1e9, tz=UTC)
+    try:
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?Z?", text):
+            raise ValueError
+        return datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC)
+    except ValueError:
+        raise InputError(
+            f"--invalid-from {text!r}: expected a UTC time such as 2026-05-01 or 2026-05-01T12:00"
+        ) from None
+
+
+@app.command("export-root")
+def export_root_command(
+    context: typer.Context,
+    out: Annotated[Path | None, typer.Option(help="Write the root certificate to this file (PEM) as well.")] = None,
+) -> None:
+    """Print the root's fingerprint, which examiners must get outside of any bundle."""
+    custody = _custody(context)
+    root = custody.store.root
+    if out is not None:
+        if out.is_dir():
+            raise InputError(f"{str(out)!r} is a folder: name a file for the certificate")
+        write_atomic(out, pem(root), make_folder=True)
+    typer.echo(fingerprint(root))

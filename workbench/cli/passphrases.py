@@ -1,0 +1,46 @@
+"""Where passphrases come from: a file, the environment, or the terminal without echo. Never an argument."""
+
+import os
+import sys
+from enum import Enum
+from getpass import getpass
+from pathlib import Path
+
+from workbench.errors import InputError
+
+__all__ = ["Passphrase", "ask"]
+
+
+class Passphrase(Enum):
+    """Which one: how people are asked for it, and the environment variable that may hold it."""
+
+    WORKING = ("the report, ledger and timestamp keys", "WORKBENCH_PASSPHRASE")
+    ROOT = ("the root key", "WORKBENCH_ROOT_PASSPHRASE")
+    PERSON = ("the person's approval key", "WORKBENCH_APPROVAL_PASSPHRASE")
+    NEW = ("the new key", "WORKBENCH_NEW_PASSPHRASE")
+
+
+def ask(which: Passphrase, *, file: Path | None = None, new: bool = False, demo: bool = False) -> str:
+    """The passphrase. ``new`` asks twice on a terminal; with ``demo`` keys nobody is asked.
+
+    Raises ``InputError`` if there is no terminal and neither file nor variable gives one.
+    """
+    keys, variable = which.value
+    if demo:
+        return ""
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8").removesuffix("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"the passphrase file {str(file)!r} cannot be read") from error
+    if variable in os.environ:
+        return os.environ[variable]
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"a passphrase is needed for {keys}: there is no terminal to ask on, so name a file with "
+            f"--passphrase-file or set {variable}"
+        )
+    given = getpass(f"Passphrase of {keys}: ")
+    if new and getpass("Once more: ") != given:
+        raise InputError("the two passphrases differ; nothing was made")
+    return given
