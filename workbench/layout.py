@@ -18,9 +18,11 @@ _IGNORED = "/.workbench/\n/data/*\n!/data/README.md\n/reports/*\n!/reports/READM
 _README = """\
 # A workbench workspace
 
+    workbench keys init
     workbench events generate
     workbench run experiments/risk-baseline.yaml
     workbench report latest
+    workbench bundle latest
 
 | folder | what |
 |---|---|
@@ -28,7 +30,8 @@ _README = """\
 | `notebooks/` | the notebooks they run |
 | `policies/` | example policies |
 | `data/` | datasets, labels and runs: made by commands, never changed afterwards |
-| `reports/` | reports |
+| `reports/` | reports, and evidence bundles |
+| `.workbench/` | the ledger, keys and signed reports: back it up, never put it into git |
 
 `workbench --help` lists the commands.
 """

@@ -15,7 +15,7 @@ def test_init_lays_out_a_workspace_and_says_what_next(cli, workspace):
     assert (told.code, told.stderr) == (0, "")
     first, second = told.stdout.splitlines()
     assert first == f"workspace {workspace.root / 'thesis'}"
-    assert second.startswith("next: cd thesis && workbench events generate && ")
+    assert second.startswith("next: cd thesis && workbench keys init && workbench events generate ")
     assert (workspace.root / "thesis" / MARKER).is_file()
 
 

@@ -3,16 +3,21 @@
 Everything happens in virtual time, on one day in May 2026. Tests change one thing and pack again.
 """
 
+import base64
 import hashlib
-from collections.abc import Callable
+import json
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from workbench.clock import VirtualClock, utc
+from workbench.evidence.archive import read_archive, write_archive
 from workbench.evidence.bundle import (
     BundleFile,
     LogExtract,
@@ -24,9 +29,10 @@ from workbench.evidence.bundle import (
     sign_approval,
     sign_report,
 )
-from workbench.evidence.certificates import Role, fingerprint
+from workbench.evidence.certificates import KeyType, Role, fingerprint, generate_key, issue, issue_root
 from workbench.evidence.checkpoint import Checkpoint
 from workbench.evidence.entries import Entry
+from workbench.evidence.envelope import Envelope
 from workbench.evidence.keyfile import KeyDerivation
 from workbench.evidence.keys import KeyStore, Signer, issued_fields
 from workbench.evidence.merkle import Tree, leaf_hash
@@ -127,6 +133,23 @@ class World:
             self.log("approval.recorded", approval_fields(envelope), f"p:{who}")
         return envelope
 
+    def rotate(self, who: str) -> Signer:
+        """Replace the key of ``who`` (a role, or a reviewer), as the log records it."""
+        old, root = self.signers[who], self.signers["root"]
+        passphrase = "root passphrase" if who == "root" else "working passphrase"
+        info, fields = self.store.rotate(old, passphrase, root=root)
+        self.log("key.issued", issued_fields(info.certificate))
+        self.log("key.rotated", fields)
+        identity = info.identity if old.role is Role.APPROVAL else None
+        self.signers[who] = self.store.unlock(old.role, passphrase, identity)
+        if who == "timestamp":
+            self.authority = LocalAuthority(self.signers[who].key, self.signers[who].certificate, clock=self.clock)
+        return self.signers[who]
+
+    def revoke(self, who: str, reason: str, invalid_from: datetime) -> None:
+        sha256 = fingerprint(self.signers[who].certificate)
+        self.log("key.revoked", self.store.revoke(sha256, reason, invalid_from, root=self.signers["root"]))
+
     def pack(self, files: list[BundleFile], report: SignedReport, approvals: list[bytes], **more: Any) -> bytes:
         self.wait(5)
         note, token = self.sign_checkpoint()
@@ -163,7 +186,9 @@ def build_world(folder: Path, **create: Any) -> World:
         **create,
     )
     signers = {"root": store.unlock(Role.ROOT, "root passphrase")}
-    signers |= {role.value: store.unlock(role, "working passphrase") for role in (Role.REPORT, Role.LEDGER, Role.TIMESTAMP)}
+    signers |= {
+        role.value: store.unlock(role, "working passphrase") for role in (Role.REPORT, Role.LEDGER, Role.TIMESTAMP)
+    }
     authority = LocalAuthority(signers["timestamp"].key, signers["timestamp"].certificate, clock=clock)
     world = World(store, clock, signers, authority)
     for info in store.keys():
@@ -198,3 +223,76 @@ def made(world: World) -> Made:
 def codes() -> Callable[[Verdict], list[str]]:
     """The codes of a verdict, each once, without the limit that every local bundle has."""
     return lambda verdict: sorted({finding.code for finding in verdict.findings} - {"L_TIME_LOCAL"})
+
+
+# Tools of forgers. They change the parts of a bundle and close it again, so that nothing but the change is wrong.
+
+
+def opened(bundle: bytes) -> dict[str, bytes]:
+    """The parts of a bundle."""
+    parts, damaged = read_archive(bundle)
+    assert not damaged
+    return parts
+
+
+def edited(bundle: bytes, **changes: Callable[[bytes], bytes] | bytes | None) -> bytes:
+    """The bundle with parts put in, changed (by a function) or taken out (None). Names by keyword: ``**{"a/b": ...}``."""
+    parts = opened(bundle)
+    for name, change in changes.items():
+        if change is None:
+            del parts[name]
+        else:
+            parts[name] = change(parts[name]) if callable(change) else change
+    return write_archive(parts)
+
+
+def entry_lines(bundle: bytes) -> list[bytes]:
+    return opened(bundle)["log/entries.jsonl"].split(b"\n")[:-1]
+
+
+def joined(lines: Iterable[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
+
+
+def resigned(envelope: bytes, signer: Signer, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """An envelope whose statement a key's owner has changed and signed again."""
+    content = json.loads(Envelope.read(envelope).payload)
+    change(content)
+    return bytes(Envelope.sign(content, signer.document_key, signer.certificate))
+
+
+def spelled(envelope: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """An envelope whose outer JSON was changed, and signed by nobody."""
+    content = json.loads(envelope)
+    change(content)
+    return json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
+
+
+def flipped(data: bytes, place: int = -1, mask: int = 1) -> bytes:
+    place %= len(data)
+    return data[:place] + bytes([data[place] ^ mask]) + data[place + 1 :]
+
+
+def base64_swapped(data: str) -> str:
+    """Another spelling of the same base64: bits that do not count are set."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    assert data.endswith("=")
+    body = data.rstrip("=")
+    other = body[:-1] + alphabet[alphabet.index(body[-1]) ^ 1] + "=" * (len(data) - len(body))
+    assert base64.b64decode(other) == base64.b64decode(data)
+    return other
+
+
+def outside_authority(at: datetime, clock: VirtualClock) -> tuple[Any, LocalAuthority]:
+    """An authority that the project does not own: its root certificate, and itself at work by ``clock``."""
+    born = VirtualClock(start_ns=int(at.timestamp() * 1e9))
+    root_key, key = generate_key(KeyType.P256), generate_key(KeyType.P256)
+    root = issue_root(root_key, identity="outside", clock=born)
+    certificate = issue(Role.TIMESTAMP, key.public_key(), identity="outside", root_key=root_key, root=root, clock=born)
+    return root, LocalAuthority(key, certificate, clock=clock)
+
+
+@pytest.fixture(scope="session")
+def kit() -> ModuleType:
+    """This module's own functions, for the tests: ``kit.edited(made.bundle, ...)``."""
+    return sys.modules[__name__]

@@ -34,8 +34,8 @@ def init_command(
     made = lay_out(folder)
     output.print(f"workspace {made.root}", markup=False, soft_wrap=True)
     output.print(
-        f"next: cd {folder} && workbench events generate && workbench run experiments/risk-baseline.yaml "
-        "&& workbench report latest",
+        f"next: cd {folder} && workbench keys init && workbench events generate "
+        "&& workbench run experiments/risk-baseline.yaml && workbench bundle latest",
         markup=False,
         soft_wrap=True,
     )

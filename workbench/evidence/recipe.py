@@ -12,66 +12,81 @@ README_NAME: Final = "README-VERIFY.txt"
 
 RECIPE: Final = r"""
 set -eu
+export LC_ALL=C
 fail() { echo "FAILED: $1"; exit 1; }
-mkdir -p check
+[ ! -e check ] && [ ! -L check ] || fail "there is something called check already"
+mkdir check check/report check/ledger
 
-# 1. The root certificate is the one whose fingerprint you hold. It comes first in trust/certs.pem.
+# 1. One of the certificates is the root whose fingerprint you hold.
 awk '/BEGIN CERT/{n++} {print > ("check/cert-" n ".pem")}' trust/certs.pem
-openssl x509 -in check/cert-1.pem -outform DER | sha256sum | grep -q "^$ROOT " || fail "another root"
-echo "1 ok: issued under the root you named"
-
-# 2. The report's signer and the log's signer: found by the SHA-256 of their certificates.
-field() { sed -E "s/.*\"$2\":\"([^\"]*)\".*/\1/" "$1"; }
-REPORT=$(field attestations/report.dsse.json keyid)
 for pem in check/cert-*.pem; do
   digest=$(openssl x509 -in "$pem" -outform DER | sha256sum | cut -d' ' -f1)
-  cp "$pem" "check/$digest.pem"
-  if openssl x509 -in "$pem" -noout -subject | grep -q 'workbench timestamp'; then cat "$pem" >> check/tsa.pem; fi
-  if openssl x509 -in "$pem" -noout -subject | grep -q 'workbench ledger'; then cp "$pem" check/ledger.pem; fi
+  if [ "$digest" = "$ROOT" ]; then cp "$pem" check/root.pem; fi
+  case "$(openssl x509 -in "$pem" -noout -subject)" in
+    *'workbench timestamp '*) cat "$pem" >> check/tsa.pem ;;
+    *'workbench report '*) cp "$pem" "check/report/$digest.pem" ;;
+    *'workbench ledger '*) cp "$pem" "check/ledger/$digest.pem" ;;
+  esac
 done
-[ -f "check/$REPORT.pem" ] || fail "the signer's certificate is missing"
+[ -f check/root.pem ] || fail "another root"
+echo "1 ok: the root you named is there"
+
+# 2. The report's signer: found by the SHA-256 of its certificate, which must be one for reports.
+field() { sed -E "s/.*\"$2\":\"([^\"]*)\".*/\1/" "$1"; }
+REPORT=$(field attestations/report.dsse.json keyid)
+case "$REPORT" in *[!0-9a-f]*) fail "the signer" ;; esac
+[ -f "check/report/$REPORT.pem" ] || fail "the signer's certificate is missing, or is not one for reports"
+echo "2 ok: the signer's certificate is there"
 
 # 3. When it was signed: the token covers the signature. -attime, or openssl would ask whether it is valid today.
+time_of() { openssl ts -reply -in "$1" -text 2>/dev/null | sed -n 's/^Time stamp: //p'; }
 field attestations/report.dsse.json sig | base64 -d > check/report.sig
-openssl ts -reply -in timestamps/report.tsr -text 2>/dev/null > check/report.time
-AT=$(date -u -d "$(sed -n 's/^Time stamp: //p' check/report.time)" +%s)
+AT=$(time_of timestamps/report.tsr); [ -n "$AT" ] || fail "the timestamp"
+AT=$(date -u -d "$AT" +%s)
 openssl ts -verify -in timestamps/report.tsr -digest "$(sha256sum check/report.sig | cut -d' ' -f1)" \
-  -CAfile check/cert-1.pem -untrusted check/tsa.pem -attime "$AT" >/dev/null 2>&1 || fail "the timestamp"
+  -CAfile check/root.pem -untrusted check/tsa.pem -attime "$AT" >/dev/null 2>&1 || fail "the timestamp"
 echo "3 ok: timestamped $(date -u -d "@$AT" '+%Y-%m-%d %H:%M:%S UTC')"
 
 # 4. The signer's certificate was valid then, and the signature belongs to the statement (DSSE, PAE version 1).
-openssl verify -x509_strict -attime "$AT" -CAfile check/cert-1.pem "check/$REPORT.pem" >/dev/null || fail "the certificate"
+openssl verify -x509_strict -attime "$AT" -CAfile check/root.pem "check/report/$REPORT.pem" >/dev/null 2>&1 \
+  || fail "the certificate"
 field attestations/report.dsse.json payload | base64 -d > check/statement.json
 { printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(wc -c < check/statement.json)"; cat check/statement.json; } > check/pae
-openssl x509 -in "check/$REPORT.pem" -noout -pubkey > check/report.pub
-openssl pkeyutl -verify -pubin -inkey check/report.pub -rawin -in check/pae -sigfile check/report.sig >/dev/null \
+openssl x509 -in "check/report/$REPORT.pem" -noout -pubkey > check/report.pub
+openssl pkeyutl -verify -pubin -inkey check/report.pub -rawin -in check/pae -sigfile check/report.sig >/dev/null 2>&1 \
   || fail "the signature"
 echo "4 ok: the statement is signed by $REPORT"
 
 # 5. Every file is the one that was signed, and no other is there.
 tr '{' '\n' < check/statement.json | tr -d '\n' | sed 's/"sha256":"/\n/g' \
   | sed -nE 's/^([0-9a-f]{64})"\},?"name":"([^"]*)".*/\1  \2/p' > check/files
-[ "$(wc -l < check/files)" -ge 1 ] || fail "the statement names no file"
-sha256sum --quiet --strict -c check/files || fail "a file was changed"
-{ find payload -type f; echo README-VERIFY.txt; } | LC_ALL=C sort > check/there
-cut -c67- check/files | LC_ALL=C sort | diff - check/there >/dev/null || fail "a file was added or left out"
-echo "5 ok: $(wc -l < check/files) files are as signed"
+[ "$(grep -c . check/files)" -ge 1 ] || fail "the statement names no file"
+sha256sum --quiet --strict -c check/files 2>/dev/null || fail "a file was changed"
+find . ! -type d | sed 's|^\./||' | grep -Ev '^(attestations|check|log|timestamps|trust)/' | sort > check/there
+cut -c67- check/files | sort | diff - check/there >/dev/null || fail "a file was added or left out"
+echo "5 ok: $(grep -c . check/files) files are as signed"
 
-# 6. The log says so too. Its checkpoint is signed by the log's key and timestamped.
+# 6. The log says so too. Its checkpoint is signed by a log key and timestamped.
 head -n 3 log/checkpoint > check/checkpoint.body
-tail -n 1 log/checkpoint | cut -d' ' -f3 | base64 -d | tail -c 64 > check/checkpoint.sig
-openssl x509 -in check/ledger.pem -noout -pubkey > check/ledger.pub
-openssl pkeyutl -verify -pubin -inkey check/ledger.pub -rawin -in check/checkpoint.body -sigfile check/checkpoint.sig \
-  >/dev/null || fail "the checkpoint"
-openssl ts -reply -in timestamps/checkpoint.tsr -text 2>/dev/null > check/checkpoint.time
-AT=$(date -u -d "$(sed -n 's/^Time stamp: //p' check/checkpoint.time)" +%s)
-openssl ts -verify -in timestamps/checkpoint.tsr -data check/checkpoint.body -CAfile check/cert-1.pem \
+AT=$(time_of timestamps/checkpoint.tsr); [ -n "$AT" ] || fail "the checkpoint's timestamp"
+AT=$(date -u -d "$AT" +%s)
+openssl ts -verify -in timestamps/checkpoint.tsr -data check/checkpoint.body -CAfile check/root.pem \
   -untrusted check/tsa.pem -attime "$AT" >/dev/null 2>&1 || fail "the checkpoint's timestamp"
+tail -n 1 log/checkpoint | cut -d' ' -f3 | base64 -d | tail -c 64 > check/checkpoint.sig
+signed=no
+for pem in check/ledger/*.pem; do
+  openssl verify -x509_strict -attime "$AT" -CAfile check/root.pem "$pem" >/dev/null 2>&1 || continue
+  openssl x509 -in "$pem" -noout -pubkey > check/ledger.pub
+  if openssl pkeyutl -verify -pubin -inkey check/ledger.pub -rawin -in check/checkpoint.body \
+    -sigfile check/checkpoint.sig >/dev/null 2>&1; then signed=yes; fi
+done
+[ "$signed" = yes ] || fail "the checkpoint"
 echo "6 ok: the log of $(sed -n 2p log/checkpoint) entries is signed and timestamped"
 
 # 7. The report is in that log: its entry's hash, joined with the hashes of the proof, gives the checkpoint's root.
 INDEX=$(sed -n 's/^index //p' log/report.tlog-proof)
 sed -n "$((INDEX + 1))p" log/entries.jsonl | tr -d '\n' > check/entry
+grep -q '"type":"report.signed"' check/entry || fail "not logged"
 grep -q "\"envelopeSha256\":\"$(sha256sum attestations/report.dsse.json | cut -d' ' -f1)\"" check/entry || fail "not logged"
 { printf '\000'; cat check/entry; } | openssl dgst -sha256 -binary > check/node
 place=$INDEX; last=$(($(sed -n 2p log/checkpoint) - 1))
@@ -107,10 +122,13 @@ first line below, and run everything from there to the end with bash.
     ROOT=$ROOT bash /dev/shm/steps.sh
 
 What this shows: the files are those that the holder of the report key signed, at the time that the timestamp says, under
-the root that you named, and the log of the project has it.
+the root that you named, and the log of the project has it. There are seven lines that begin with a number and say ok.
 What it does not show: whether the key was revoked, who approved, whether the log hides something, whether the run's
 results are those that the log recorded. `workbench verify` checks these as well. And: a timestamp by the workbench's own
 authority proves order, not the calendar date.
+
+If the project has changed its root since, certificates of both roots are here. These steps do not follow from one to the
+other: name the root under which this report was signed. `workbench verify` takes either.
 
 ----- begin
 {recipe}----- end

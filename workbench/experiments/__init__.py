@@ -16,8 +16,8 @@ from workbench.experiments.spec import Experiment, load_experiment
 __all__ = [
     "Claim",
     "Expectation",
-    "Journal",
     "Experiment",
+    "Journal",
     "Outcome",
     "Recorded",
     "Run",

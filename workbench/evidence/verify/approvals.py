@@ -11,7 +11,7 @@ from workbench.evidence.certificates import Role, identity_of, spki
 from workbench.evidence.entries import Entry
 from workbench.evidence.statements import ApprovalPredicate, read_approval
 from workbench.evidence.verify.examination import Examination, parse_time
-from workbench.evidence.verify.log import check_history
+from workbench.evidence.verify.history import check_history
 from workbench.evidence.verify.signing import check_envelope, check_signer
 from workbench.files import sha256_bytes
 

@@ -2,8 +2,8 @@
 
 import base64
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from cryptography import x509
 
@@ -17,7 +17,9 @@ from workbench.evidence.merkle import Tree
 from workbench.evidence.statements import ReportPredicate, Subject
 from workbench.evidence.verify.findings import Finding, short
 
-__all__ = ["Certificates", "Demands", "Examination", "Revocation", "parse_time"]
+__all__ = ["ROUNDING", "Certificates", "Demands", "Examination", "Revocation", "parse_time"]
+
+ROUNDING: Final = timedelta(seconds=6)  # tokens carry whole seconds, and the log forgives a clock 5 s
 
 
 def parse_time(text: str) -> datetime:
@@ -84,7 +86,7 @@ class Certificates:
         """
         problems = []
         handovers = [entry for entry in entries if entry.type == "key.rotated" and entry.fields["role"] == Role.ROOT]
-        while any([self._follow_root(entry) for entry in handovers]):  # all of them each time: a list, not a generator
+        while any(self._follow_root(entry) for entry in handovers):  # one may make another one trusted
             pass
         for entry in entries:
             if entry.type == "key.rotated":

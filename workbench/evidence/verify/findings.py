@@ -206,7 +206,7 @@ CODES: Final[dict[str, Code]] = {
         _INVALID,
         "The audit history ends before the checkpoint that you hold: it was cut, or this bundle is older than that.",
         "It does not mean that an entry was changed.",
-        "Keep both files, and ask for a bundle made today. To compare two bundles, give the other one as the checkpoint.",
+        "Keep both files, and ask for a bundle made today. To compare two bundles, give the other as the checkpoint.",
     ),
     "E_RUN_MISMATCH": Code(
         _INVALID,

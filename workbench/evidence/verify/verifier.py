@@ -26,7 +26,8 @@ from workbench.evidence.verify.approvals import check_approvals, check_demands
 from workbench.evidence.verify.content import check_files, check_runs
 from workbench.evidence.verify.examination import Certificates, Demands, Examination
 from workbench.evidence.verify.findings import Finding, Gravity
-from workbench.evidence.verify.log import check_history, check_kept, check_keys, check_log, check_logged, read_log
+from workbench.evidence.verify.history import check_history, check_kept, check_keys, check_logged
+from workbench.evidence.verify.log import check_log, read_log
 from workbench.evidence.verify.signing import check_report_signature
 from workbench.evidence.verify.verdict import Verdict
 
