@@ -9,16 +9,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import __doc__ as about
-from benchmarks.events import cases
+from benchmarks import events, evidence
 from benchmarks.timing import as_json, compare, table
 
 _QUICK = 1 / 20
+_PARTS = {"events": events.cases, "evidence": evidence.cases}
 
 
 def _surroundings() -> dict[str, str | int | None]:
     """What the figures depend on beside the code."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = {name: version(name) for name in ("duckdb", "numpy", "pandas")}
+    versions = {name: version(name) for name in ("cryptography", "duckdb", "numpy", "pandas")}
     return {
         "processors": available,
         "architecture": platform.machine(),
@@ -32,15 +33,19 @@ def main() -> None:
         prog="python -m benchmarks", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="a smoke run at 1/20 of the size, one turn each")
+    parser.add_argument("--only", choices=list(_PARTS), help="one part instead of all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement to FILE")
     chosen = parser.parse_args()
     surroundings = _surroundings()
     print(", ".join(f"{name} {value}" for name, value in surroundings.items()), flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        results = []
-        for case in cases(Path(folder), _QUICK if chosen.quick else 1):
-            print(f"running: {case.name}, {case.size}", flush=True)
-            results.append(compare(case, rounds=1 if chosen.quick else None))
+    results = []
+    for name, cases in _PARTS.items():
+        if chosen.only not in (None, name):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            for case in cases(Path(folder), _QUICK if chosen.quick else 1):
+                print(f"running: {case.name}, {case.size}", flush=True)
+                results.append(compare(case, rounds=1 if chosen.quick else None))
     print("\n" + table(results, judged=not chosen.quick))
     if chosen.json:
         report = {"surroundings": surroundings, "quick": chosen.quick, "cases": [as_json(result) for result in results]}

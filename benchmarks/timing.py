@@ -20,7 +20,7 @@ class Case:
     ours: Callable[[], float]
     peer: Callable[[], float]
     peer_name: str
-    target: float  # in ``unit``; met if our median is not above
+    target: float | None = None  # in ``unit``; met if our median is not above
     records: int | None = None  # for the rate
     rounds: int = 5
 
@@ -39,7 +39,7 @@ class Result:
 
     @property
     def met(self) -> bool:
-        return median(self.ours) <= self.case.target
+        return self.case.target is None or median(self.ours) <= self.case.target
 
 
 def seconds(job: Callable[[], object]) -> float:
@@ -60,7 +60,7 @@ def compare(case: Case, *, rounds: int | None = None) -> Result:
 
 
 def _spread(values: Sequence[float], unit: str) -> str:
-    digits = 2 if unit == "s" else 0
+    digits = 0 if unit != "s" else 2 if median(values) >= 0.5 else 3
     low, middle, high = (f"{value:,.{digits}f}" for value in (min(values), median(values), max(values)))
     return f"{middle} {unit} ({low}–{high})"
 
@@ -79,9 +79,9 @@ def table(results: Sequence[Result], *, judged: bool) -> str:
                 _spread(result.ours, case.unit),
                 f"{case.records / median(result.ours):,.0f}/s" if case.records else "",
                 f"{_spread(result.peer, case.unit)} {case.peer_name}",
-                f"{result.ratio:.1f}×",
-                f"≤ {case.target:.3g} {case.unit}",
-                ("yes" if result.met else "no") if judged else "-",
+                f"{result.ratio:.3g}×",
+                "" if case.target is None else f"≤ {case.target:.3g} {case.unit}",
+                "" if case.target is None else ("yes" if result.met else "no") if judged else "-",
             )
         )
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]

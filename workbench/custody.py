@@ -87,7 +87,7 @@ class Custody:
 
     def log_keys(self) -> None:
         """Log every certificate that is not logged yet: after a crash in between, the next step does it."""
-        infos = self.store.keys()
+        infos = self.store.issued()
         with self.ledger.transaction() as transaction:
             logged = {row["cert_sha256"] for row in transaction.query("SELECT cert_sha256 FROM keys")}
             for info in infos:
@@ -100,7 +100,7 @@ class Custody:
 
     def certificates(self) -> list[x509.Certificate]:
         """Every certificate that was ever issued here; all of them travel with each bundle."""
-        infos = self.store.keys()
+        infos = self.store.issued()
         return [info.certificate for info in infos]
 
     # Signing
@@ -168,7 +168,7 @@ class Custody:
     def root_signer(self, passphrase: str, elsewhere: Path | None = None) -> Signer:
         """The root's key, from its file elsewhere if it is kept there. Raises ``KeyFileError``."""
         root = self.store.root
-        held = any(info.held and info.sha256 == fingerprint(root) for info in self.store.keys())
+        held = any(info.held and info.sha256 == fingerprint(root) for info in self.store.issued())
         if elsewhere is None and not held:
             raise KeyFileError("the root's key is not kept in this workspace: name its file with --root-key")
         return self.store.unlock(Role.ROOT, passphrase, elsewhere=elsewhere)

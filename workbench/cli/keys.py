@@ -78,7 +78,7 @@ def init_command(
     _say(f"root fingerprint: {fingerprint(custody.store.root)}")
     _say("  print it in the thesis and deposit it where examiners look: it must reach them outside of any bundle")
     if not demo and root_folder is None:
-        (root,) = [info for info in custody.store.keys() if info.role is Role.ROOT]
+        (root,) = [info for info in custody.store.issued() if info.role is Role.ROOT]
         where = workspace.shown(workspace.keys / f"root-{root.identity}.key")
         _say(f"  move the root's key, {where}, to a removable medium; --root-key names it when it is needed")
 
@@ -91,7 +91,7 @@ def _say(text: str) -> None:
 def list_command(context: typer.Context, json: JsonOption = False) -> None:
     """List all certificates: in use, rotated, revoked."""
     custody = _custody(context)
-    infos, states = custody.store.keys(), custody.states()
+    infos, states = custody.store.issued(), custody.states()
     rows = [
         {
             "role": info.role.value,

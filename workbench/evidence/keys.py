@@ -172,7 +172,7 @@ class KeyStore:
             ) from error
         return store
 
-    def keys(self) -> list[KeyInfo]:
+    def issued(self) -> list[KeyInfo]:
         """All certificates, oldest first. Raises ``KeyFileError`` if there are none or the folder is open to others."""
         self._read_store()
         held = {sealed.cert_sha256 for sealed in self._sealed()}
@@ -196,15 +196,15 @@ class KeyStore:
     def root(self) -> x509.Certificate:
         """The present root certificate: the one the store names."""
         wanted = self._read_store()["root"]
-        return next(info.certificate for info in self.keys() if info.sha256 == wanted)
+        return next(info.certificate for info in self.issued() if info.sha256 == wanted)
 
     def find(self, role: Role, identity: str | None = None) -> KeyInfo:
         """The key of this role that is in use. Raises ``KeyFileError``."""
         fitting = [
-            info for info in self.keys() if info.role is role and info.held and identity in (None, info.identity)
+            info for info in self.issued() if info.role is role and info.held and identity in (None, info.identity)
         ]
         if not fitting:
-            others = [info.identity for info in self.keys() if info.role is role and info.held]
+            others = [info.identity for info in self.issued() if info.role is role and info.held]
             hint = nearest(identity, others) if identity and others else "; `workbench keys list` shows what there is"
             raise KeyFileError(f"there is no {role.value} key {(identity or '')!r} here{hint}")
         if len(fitting) > 1:
@@ -223,7 +223,7 @@ class KeyStore:
         else:
             info = self.find(role, identity)
             sealed = SealedKey.read(self._path(role, info.identity), role)
-        certificate = next((info.certificate for info in self.keys() if info.sha256 == sealed.cert_sha256), None)
+        certificate = next((info.certificate for info in self.issued() if info.sha256 == sealed.cert_sha256), None)
         if certificate is None:
             raise KeyFileError(f"the {role.value} key {sealed.identity!r} belongs to no certificate of this workspace")
         return Signer(role, sealed.identity, certificate, sealed.open(DEMO_PASSPHRASE if self.demo else passphrase))
@@ -290,7 +290,7 @@ class KeyStore:
         identity = secrets.token_hex(4) if identity is None else identity
         if not _IDENTITY.fullmatch(identity):
             raise InputError(f"{identity!r} cannot name a key: small letters, digits and '-', at most 40")
-        if any(info.role is role and info.identity == identity and info.held for info in self.keys()):
+        if any(info.role is role and info.identity == identity and info.held for info in self.issued()):
             raise InputError(f"there is a {role.value} key {identity!r} already: rotate it to get a new one")
         if not self.demo:
             check_passphrase(passphrase)
@@ -352,7 +352,7 @@ class KeyStore:
     def certificate(self, beginning: str) -> KeyInfo:
         """The certificate with this SHA-256, or 8 or more digits of its beginning. Raises ``InputError``."""
         wanted = beginning.lower().replace(":", "")
-        found = [info for info in self.keys() if info.sha256.startswith(wanted)]
+        found = [info for info in self.issued() if info.sha256.startswith(wanted)]
         if len(wanted) < 8 or len(found) != 1:
             raise InputError(f"{beginning!r} fits {len(found)} certificates: `workbench keys list` shows them")
         return found[0]
