@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from workbench.cli import main
+from workbench.custody import Custody
+from workbench.evidence.keyfile import KeyDerivation
 from workbench.experiments import Run, plan, run
 from workbench.workspace import MARKER, Workspace
 
@@ -111,3 +113,18 @@ def run_once(workspace: Workspace) -> Callable[..., Run]:
         return run(workspace, one)
 
     return run_once
+
+
+WORDS = "working passphrase"
+
+
+@pytest.fixture
+def custody(workspace: Workspace) -> Custody:
+    """The workspace's keys (with a cheap passphrase, ``WORDS``) and its ledger."""
+    cheap = KeyDerivation(memory=64, passes=1)
+    return Custody.begin(workspace, root_passphrase="root passphrase", passphrase=WORDS, derivation=cheap)
+
+
+@pytest.fixture
+def words() -> str:
+    return WORDS

@@ -51,7 +51,8 @@ echo "3 ok: timestamped $(date -u -d "@$AT" '+%Y-%m-%d %H:%M:%S UTC')"
 openssl verify -x509_strict -attime "$AT" -CAfile check/root.pem "check/report/$REPORT.pem" >/dev/null 2>&1 \
   || fail "the certificate"
 field attestations/report.dsse.json payload | base64 -d > check/statement.json
-{ printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(wc -c < check/statement.json)"; cat check/statement.json; } > check/pae
+{ printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(wc -c < check/statement.json)"
+  cat check/statement.json; } > check/pae
 openssl x509 -in "check/report/$REPORT.pem" -noout -pubkey > check/report.pub
 openssl pkeyutl -verify -pubin -inkey check/report.pub -rawin -in check/pae -sigfile check/report.sig >/dev/null 2>&1 \
   || fail "the signature"
@@ -87,7 +88,8 @@ echo "6 ok: the log of $(sed -n 2p log/checkpoint) entries is signed and timesta
 INDEX=$(sed -n 's/^index //p' log/report.tlog-proof)
 sed -n "$((INDEX + 1))p" log/entries.jsonl | tr -d '\n' > check/entry
 grep -q '"type":"report.signed"' check/entry || fail "not logged"
-grep -q "\"envelopeSha256\":\"$(sha256sum attestations/report.dsse.json | cut -d' ' -f1)\"" check/entry || fail "not logged"
+grep -q "\"envelopeSha256\":\"$(sha256sum attestations/report.dsse.json | cut -d' ' -f1)\"" check/entry \
+  || fail "not logged"
 { printf '\000'; cat check/entry; } | openssl dgst -sha256 -binary > check/node
 place=$INDEX; last=$(($(sed -n 2p log/checkpoint) - 1))
 sed -n '3,/^$/p' log/report.tlog-proof | sed '/^$/d' > check/path
@@ -121,14 +123,14 @@ first line below, and run everything from there to the end with bash.
     sed -n '/^----- begin/,/^----- end/p' README-VERIFY.txt | sed '1d;$d' > /dev/shm/steps.sh   # or any other place
     ROOT=$ROOT bash /dev/shm/steps.sh
 
-What this shows: the files are those that the holder of the report key signed, at the time that the timestamp says, under
-the root that you named, and the log of the project has it. There are seven lines that begin with a number and say ok.
-What it does not show: whether the key was revoked, who approved, whether the log hides something, whether the run's
-results are those that the log recorded. `workbench verify` checks these as well. And: a timestamp by the workbench's own
-authority proves order, not the calendar date.
+What this shows: the files are those that the holder of the report key signed, at the time that the timestamp says,
+under the root that you named, and the log of the project has it. There are seven lines that begin with a number and
+say ok. What it does not show: whether the key was revoked, who approved, whether the log hides something, whether the
+run's results are those that the log recorded. `workbench verify` checks these as well. And: a timestamp by the
+workbench's own authority proves order, not the calendar date.
 
-If the project has changed its root since, certificates of both roots are here. These steps do not follow from one to the
-other: name the root under which this report was signed. `workbench verify` takes either.
+If the project has changed its root since, certificates of both roots are here. These steps do not follow from one to
+the other: name the root under which this report was signed. `workbench verify` takes either.
 
 ----- begin
 {recipe}----- end

@@ -7,7 +7,7 @@ from typing import Protocol
 from workbench.clock import Clock, SystemClock
 from workbench.experiments.journal import Journal
 from workbench.experiments.planning import RunPlan
-from workbench.experiments.runs import Run, Status, create_run, running
+from workbench.experiments.runs import Run, Status, create_run, running, write_record
 from workbench.workspace import Workspace
 
 __all__ = ["Progress", "Silent", "run"]
@@ -59,8 +59,9 @@ def run(
     journal = Journal(workspace, clock=clock, waiting=waiting)
     path = create_run(workspace, plan.experiment.id, clock)
     with running(path):
-        runner = Runner(workspace, plan, path, progress or Silent(), clock)
         try:
+            runner = Runner(workspace, plan, path, progress or Silent(), clock)
+            write_record(path, runner.record)  # first: whoever finds a run in the ledger finds its folder
             journal.started(runner.record)
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)  # nothing has begun

@@ -44,7 +44,10 @@ class Journal:
         self.ledger.append("run.started", fields=fields)
 
     def finished(self, run: Run) -> None:
-        """Log how a run ended, once: a run that is logged already stays as it was logged."""
+        """Log how a run ended, once: a run that is logged already stays as it was logged.
+
+        A run whose beginning is not in the ledger never began: its runner died while it waited to log that.
+        """
         if run.status is Status.RUNNING:
             return
         outputs = {name: sha256_file(run.path / name) for name in OUTPUTS if (run.path / name).is_file()}
@@ -55,8 +58,8 @@ class Journal:
             "canonicalSha256": run.record["digests"].get("canonical_sha256"),
         }
         with self.ledger.transaction() as transaction:
-            known = "SELECT 1 FROM entries WHERE type = 'run.finished' AND entry ->> 'runId' = ?"
-            if not transaction.query(known, [run.id]):
+            known = "SELECT type FROM entries WHERE type LIKE 'run.%' AND entry ->> 'runId' = ?"
+            if [row["type"] for row in transaction.query(known, [run.id])] == ["run.started"]:
                 transaction.append("run.finished", fields=fields)
 
 

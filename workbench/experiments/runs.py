@@ -27,7 +27,6 @@ from workbench.clock import Clock, SystemClock, utc
 from workbench.errors import (
     InputError,
     IntegrityError,
-    LedgerError,
     NotFoundError,
     StorageError,
     WorkbenchError,
@@ -252,8 +251,8 @@ def recover(
 ) -> list[Run]:
     """Close the runs whose runner died: KILLED, the cell at work KILLED too, later ones NOT RUN. Returns them.
 
-    ``log`` hears of every run whose end its own runner may not have logged. If it raises ``LedgerError``, the next call
-    tries again.
+    ``log`` hears of every run whose end its own runner may not have logged. If it fails, or the end cannot be written,
+    the lock stays and the next call tries again.
     """
     closed = []
     for lock in sorted(workspace.runs.glob("*/lock")):
@@ -263,16 +262,17 @@ def recover(
             if not (lock.parent / "run.json").exists():
                 shutil.rmtree(lock.parent)  # its runner died before it had begun anything
                 continue
-            run = Run.read(lock.parent)
+            try:
+                run = Run.read(lock.parent)
+            except IntegrityError:  # told by whoever lists the runs; there is no end to be logged
+                lock.unlink(missing_ok=True)
+                continue
             if run.status is Status.RUNNING:
                 _end_orphan(run.record.get("kernel"))
                 closed.append(_close(run, clock or SystemClock()))
             (run.path / "reserve").unlink(missing_ok=True)
-            try:
-                log(Run.read(lock.parent))
-            except LedgerError:
-                continue
-        lock.unlink(missing_ok=True)
+            log(Run.read(lock.parent))
+            lock.unlink(missing_ok=True)
     return closed
 
 

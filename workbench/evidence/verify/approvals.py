@@ -1,7 +1,8 @@
 """Decisions on the report: whose, on what, logged or not, and whether they are enough."""
 
+import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
@@ -9,25 +10,27 @@ from cryptography import x509
 from workbench.errors import MalformedError
 from workbench.evidence.certificates import Role, identity_of, spki
 from workbench.evidence.entries import Entry
-from workbench.evidence.statements import ApprovalPredicate, read_approval
+from workbench.evidence.statements import ApprovalPredicate, UnknownStatementError, read_approval
 from workbench.evidence.verify.examination import Examination, parse_time
+from workbench.evidence.verify.findings import sentence
 from workbench.evidence.verify.history import check_history
 from workbench.evidence.verify.signing import check_envelope, check_signer
 from workbench.files import sha256_bytes
 
 __all__ = ["check_approvals", "check_demands"]
 
+_NAME: Final = re.compile(r"attestations/approval-([a-z0-9-]+)(?:\.n[0-9]+)?\.dsse\.json")
 _LONGEST_WAIT: Final = timedelta(hours=24)  # between a decision and its entry in the log
 
 
 @dataclass(frozen=True)
 class _Decision:
-    """A decision that counts: by whom, and at which place of the log."""
+    """A decision that counts: by whom, and when they say that they made it."""
 
     reviewer: str
     decision: str
     key: bytes
-    seq: int
+    made: tuple[datetime, int]  # time as signed, then place in the log
 
 
 def check_approvals(examination: Examination) -> None:
@@ -40,9 +43,14 @@ def check_approvals(examination: Examination) -> None:
         entry
         for entry in examination.entries
         if entry.type == "approval.recorded"
-        and (entry.fields["reportId"], entry.fields["reportVersion"]) == (report.reportId, report.reportVersion)
+        and (
+            (entry.fields["reportId"], entry.fields["reportVersion"]) == (report.reportId, report.reportVersion)
+            or entry.fields["payloadSha256"] == examination.payload_sha256
+        )
     ]
-    by_envelope = {entry.fields["envelopeSha256"]: entry for entry in recorded}
+    by_envelope: dict[str, Entry] = {}
+    for entry in recorded:  # the first counts: to log a decision once more does not make it new
+        by_envelope.setdefault(entry.fields["envelopeSha256"], entry)
     shown = set()
     counted: list[_Decision] = []
     for name in sorted(name for name in examination.files if name.startswith("attestations/approval-")):
@@ -72,10 +80,16 @@ def _judge(examination: Examination, name: str, entry: Entry | None) -> _Decisio
     try:
         payload, predicate = read_approval(envelope.statement(what=f"{name!r}"), what=f"{name!r}")
         created = parse_time(predicate.createdAt)
+    except UnknownStatementError as error:
+        examination.add("C_VERSION", name, sentence(error))
+        return None
     except (MalformedError, ValueError) as error:
-        examination.add("E_JSON", name, f"{error}.")
+        examination.add("E_JSON", name, sentence(error))
         return None
     _check_object(examination, name, payload, predicate)
+    called = _NAME.fullmatch(name)
+    if called is None or called[1] != predicate.reviewer:
+        examination.add("E_EXTRA", name, f"The file is not called after {predicate.reviewer!r}, whose decision it is.")
     if identity_of(certificate) != predicate.reviewer:
         examination.add(
             "E_ROLE", name, f"It says to be by {predicate.reviewer!r}, and is signed by {identity_of(certificate)!r}."
@@ -95,7 +109,7 @@ def _judge(examination: Examination, name: str, entry: Entry | None) -> _Decisio
     check_history(examination, predicate.previousCheckpoint, subject=name)
     if len(examination.findings) > before:
         return None
-    return _Decision(predicate.reviewer, predicate.decision, spki(certificate), entry.seq)
+    return _Decision(predicate.reviewer, predicate.decision, spki(certificate), (created, entry.seq))
 
 
 def _check_object(examination: Examination, name: str, payload: str, predicate: ApprovalPredicate) -> None:
@@ -128,7 +142,7 @@ def _count(examination: Examination, decisions: list[_Decision]) -> None:
     report = examination.report
     assert report is not None
     last: dict[str, _Decision] = {}
-    for decision in sorted(decisions, key=lambda one: one.seq):
+    for decision in sorted(decisions, key=lambda one: one.made):
         last[decision.reviewer] = decision
     approving = {one.key: one.reviewer for one in last.values() if one.decision == "approve"}
     examination.approvals = sorted(approving.values())

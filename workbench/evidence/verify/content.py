@@ -3,9 +3,10 @@
 from typing import Any, Final
 
 from workbench.errors import MalformedError
-from workbench.evidence.recipe import README_NAME
+from workbench.evidence.recipe import README_NAME, readme
 from workbench.evidence.strict import read_object
 from workbench.evidence.verify.examination import Examination
+from workbench.evidence.verify.findings import sentence
 from workbench.files import canonical_json, sha256_bytes
 
 __all__ = ["ALWAYS", "check_files", "check_runs", "is_expected"]
@@ -70,6 +71,10 @@ def check_files(examination: Examination) -> None:
             examination.add("E_EXTRA", name, "The file was signed, and lies where bundles keep no signed files.")
     if README_NAME not in subjects:
         examination.add("E_FILE_MISSING", README_NAME, "The bundle has no instructions that were signed.")
+    elif examination.files.get(README_NAME) not in (None, readme()):
+        examination.not_checked.append(
+            f"{README_NAME}: it is not the text of this version; take the steps from the documentation instead"
+        )
     policy = examination.files.get("payload/policy.json")
     if policy is None or sha256_bytes(policy) != report.policy.sha256 or "payload/policy.json" not in subjects:
         examination.add(
@@ -89,7 +94,7 @@ def _check_policy(examination: Examination, policy: bytes) -> None:
     try:
         content = read_object(policy, what="the policy")
     except MalformedError as error:
-        examination.add("E_JSON", "payload/policy.json", f"{error}.")
+        examination.add("E_JSON", "payload/policy.json", sentence(error))
         return
     if content != {"v": 1, "id": said.id, "approvalsRequired": said.approvalsRequired}:
         examination.add(

@@ -54,7 +54,7 @@ class Certificates:
 
     by_sha256: dict[str, x509.Certificate]
     roots: dict[str, x509.Certificate]
-    revocations: dict[str, Revocation] = field(default_factory=dict)
+    revocations: dict[str, list[Revocation]] = field(default_factory=dict)
 
     def of_role(self, role: Role) -> list[x509.Certificate]:
         found = []
@@ -128,9 +128,7 @@ class Certificates:
         if not any(verify_message(root, signature, message) for root in self.roots.values()):
             return [f"entry {entry.seq} of the log (key.revoked) is not signed by the root"]
         revocation = Revocation(said["certSha256"], said["reason"], parse_time(said["invalidFrom"]), entry.seq)
-        earlier = self.revocations.get(revocation.cert_sha256)
-        if earlier is None or revocation.invalid_from < earlier.invalid_from:
-            self.revocations[revocation.cert_sha256] = revocation
+        self.revocations.setdefault(revocation.cert_sha256, []).append(revocation)
         return []
 
 
@@ -146,6 +144,7 @@ class Examination:
     strays: list[str] = field(default_factory=list)  # SHA-256 of certificates that are none of ours
     findings: list[Finding] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
+    _told: set[Finding] = field(default_factory=set)  # a forger may cause as many findings as there are lines
     # What the checks establish, in this order
     subjects: dict[str, Subject] = field(default_factory=dict)
     report: ReportPredicate | None = None
@@ -163,7 +162,8 @@ class Examination:
 
     def add(self, code: str, subject: str, text: str, *, expected: str = "", found: str = "") -> None:
         finding = Finding(code, subject, text, expected, found)
-        if finding not in self.findings:
+        if finding not in self._told:
+            self._told.add(finding)
             self.findings.append(finding)
 
     @property
@@ -179,9 +179,12 @@ class Examination:
 
     def check_standing(self, certificate: x509.Certificate, signed_at: datetime, *, subject: str) -> None:
         """Whether the key had been revoked when it signed. After a compromise only outside time shows "before"."""
-        revocation = self.certificates.revocations.get(fingerprint(certificate))
-        if revocation is None:
-            return
+        for revocation in self.certificates.revocations.get(fingerprint(certificate), ()):
+            self._check_revocation(revocation, certificate, signed_at, subject)
+
+    def _check_revocation(
+        self, revocation: Revocation, certificate: x509.Certificate, signed_at: datetime, subject: str
+    ) -> None:
         day = f"{revocation.invalid_from:%Y-%m-%d %H:%M} UTC"
         key = self.called(certificate)
         if signed_at >= revocation.invalid_from:

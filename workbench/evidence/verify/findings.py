@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["CODES", "Code", "Finding", "Gravity", "short"]
+__all__ = ["CODES", "Code", "Finding", "Gravity", "sentence", "short"]
 
 
 class Gravity(StrEnum):
@@ -64,6 +64,16 @@ def short(digest: str) -> str:
     'abababababababab...'
     """
     return f"{digest[:16]}..." if len(digest) > 16 else digest
+
+
+def sentence(problem: Exception | str) -> str:
+    """What a message says, as a sentence of its own.
+
+    >>> sentence("the proof is cut off")
+    'The proof is cut off.'
+    """
+    text = str(problem)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 _ASK: Final = "Ask for the original bundle, and keep this one: it is evidence."

@@ -14,6 +14,7 @@ from workbench.evidence.merkle import Tree, leaf_hash, verify_consistency, verif
 from workbench.evidence.strict import decode_base64, read_object
 from workbench.evidence.timestamps import check_outside
 from workbench.evidence.verify.examination import ROUNDING, Examination, parse_time
+from workbench.evidence.verify.findings import sentence
 from workbench.evidence.verify.signing import check_signer, check_timestamp
 
 __all__ = ["check_log", "read_log"]
@@ -38,7 +39,7 @@ def read_log(examination: Examination) -> None:
         examination.not_checked.append("what the log says: not all of it can be read")
         return
     for problem in examination.certificates.follow(examination.entries):
-        examination.add("E_LOG", "log/entries.jsonl", f"{problem[0].upper()}{problem[1:]}.")
+        examination.add("E_LOG", "log/entries.jsonl", sentence(problem))
 
 
 def check_log(examination: Examination) -> None:
@@ -58,10 +59,10 @@ def _read_entries(examination: Examination, lines: list[bytes]) -> bool:
             entry = read_entry(line, seq)
             parse_time(entry.time)
         except UnknownEntryError as error:
-            examination.add("C_VERSION", f"entry {seq} of the log", f"{error}.")
+            examination.add("C_VERSION", f"entry {seq} of the log", sentence(error))
             return False
         except (MalformedError, ValueError) as error:
-            examination.add("E_LOG", f"entry {seq} of the log", f"{error}.")
+            examination.add("E_LOG", f"entry {seq} of the log", sentence(error))
             return False
         if entry.time < newest:
             examination.add(
@@ -85,7 +86,7 @@ def _check_checkpoint(examination: Examination, note: bytes) -> None:
     try:
         signed = SignedCheckpoint.read(note)
     except MalformedError as error:
-        examination.add("E_LOG", name, f"{error}.")
+        examination.add("E_LOG", name, sentence(error))
         return
     checkpoint = signed.checkpoint
     if len(signed.signatures) != 1:
@@ -141,18 +142,18 @@ def _check_checkpoint(examination: Examination, note: bytes) -> None:
 def _check_outside(examination: Examination, checkpoint: Checkpoint) -> None:
     """Timestamps by authorities outside: what the examiner knows to trust them is needed for them."""
     names = sorted(name for name in examination.files if name.startswith("timestamps/checkpoint-ext-"))
+    own = examination.certificates.by_sha256  # who is in the bundle is not outside, whatever the examiner was told
+    roots = [root for root in examination.outside if fingerprint(root) not in own]
     for name in names:
-        if not examination.outside:
+        if not roots:
             examination.not_checked.append(
                 f"{name}: a timestamp by an outside authority; give its root certificate with --tsa-root to count it"
             )
             continue
         try:
-            token = check_outside(
-                examination.files[name], hashlib.sha256(checkpoint.body).digest(), roots=examination.outside
-            )
+            token = check_outside(examination.files[name], hashlib.sha256(checkpoint.body).digest(), roots=roots)
         except TimestampError as error:
-            examination.add("E_TSR", name, f"{error}.")
+            examination.add("E_TSR", name, sentence(error))
             continue
         if token.time > examination.now + _CLOCK_TOLERANCE:
             examination.add("E_FUTURE", name, f"The timestamp lies in your future: {token.time:%Y-%m-%d %H:%M:%S} UTC.")
@@ -177,7 +178,7 @@ def _check_proofs(examination: Examination, note: bytes) -> None:
         try:
             proof = Proof.read(data)
         except MalformedError as error:
-            examination.add("E_LOG", name, f"{error}.")
+            examination.add("E_LOG", name, sentence(error))
         else:
             held = proof.index < len(examination.entries) and verify_inclusion(
                 leaf_hash(bytes(examination.entries[proof.index])), proof.index, checkpoint.size, proof.hashes,

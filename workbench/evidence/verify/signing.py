@@ -12,7 +12,7 @@ from workbench.evidence.envelope import Envelope
 from workbench.evidence.statements import PROVENANCE_TYPE, REPORT_NAME, UnknownStatementError, read_report
 from workbench.evidence.timestamps import Timestamp, TokenInvalidError, TokenMismatchError, check_response
 from workbench.evidence.verify.examination import Examination, parse_time
-from workbench.evidence.verify.findings import short
+from workbench.evidence.verify.findings import sentence, short
 from workbench.files import sha256_bytes
 
 __all__ = ["check_envelope", "check_report_signature", "check_timestamp"]
@@ -32,7 +32,7 @@ def check_envelope(
     try:
         envelope = Envelope.read(data, what=f"{name!r}")
     except MalformedError as error:
-        examination.add("E_JSON", name, f"{error}.")
+        examination.add("E_JSON", name, sentence(error))
         return None
     certificate = examination.certificates.by_sha256.get(envelope.keyid)
     if certificate is None:
@@ -77,7 +77,7 @@ def check_timestamp(examination: Examination, name: str, digest: bytes, *, of: s
     elif problems:
         # With several authorities the most telling reason is the one that is not merely "another signer".
         reason = min(problems, key=lambda error: "signer" in str(error) or "certificate" in str(error))
-        examination.add("E_TSR", name, f"{reason}.")
+        examination.add("E_TSR", name, sentence(reason))
     else:
         examination.add("E_TSR", name, "The bundle names no time authority under your root.")
     return None
@@ -95,10 +95,10 @@ def check_report_signature(examination: Examination) -> None:
         examination.subjects, examination.report = read_report(envelope.statement(what="the report's statement"))
         created = parse_time(examination.report.createdAt)
     except UnknownStatementError as error:
-        examination.add("C_VERSION", REPORT_NAME, f"{error}.")
+        examination.add("C_VERSION", REPORT_NAME, sentence(error))
         return
     except (MalformedError, ValueError) as error:
-        examination.add("E_JSON", REPORT_NAME, f"{error}.")
+        examination.add("E_JSON", REPORT_NAME, sentence(error))
         return
     token = check_timestamp(
         examination, "timestamps/report.tsr", hashlib.sha256(envelope.signature).digest(), of="the report's signature"
@@ -119,7 +119,7 @@ def check_signer(
     try:
         examination.certificates.issuer(certificate, role, at)
     except CertificateError as error:
-        examination.add("E_CERT", subject, f"{str(error)[0].upper()}{str(error)[1:]}.")
+        examination.add("E_CERT", subject, sentence(error))
 
 
 def _check_times(examination: Examination, token: Timestamp, created: datetime) -> None:
@@ -145,7 +145,7 @@ def _check_provenance(examination: Examination) -> None:
         statement = envelope.statement(what=f"{name!r}")
         subjects = {subject["name"]: subject["digest"]["sha256"] for subject in statement["subject"]}
     except (MalformedError, TypeError, KeyError) as error:
-        examination.add("E_JSON", name, f"{error}.")
+        examination.add("E_JSON", name, sentence(error))
         return
     if statement["predicateType"] != PROVENANCE_TYPE:
         examination.add("C_VERSION", name, "It is of a type that this version does not read.")

@@ -25,7 +25,7 @@ from workbench.evidence.merkle import Tree, leaf_hash
 from workbench.evidence.verify.approvals import check_approvals, check_demands
 from workbench.evidence.verify.content import check_files, check_runs
 from workbench.evidence.verify.examination import Certificates, Demands, Examination
-from workbench.evidence.verify.findings import Finding, Gravity
+from workbench.evidence.verify.findings import Finding, Gravity, sentence
 from workbench.evidence.verify.history import check_history, check_kept, check_keys, check_logged
 from workbench.evidence.verify.log import check_log, read_log
 from workbench.evidence.verify.signing import check_report_signature
@@ -136,7 +136,7 @@ def verify_bytes(
     try:
         files, damaged = read_archive(data)
     except NameProblemError as error:
-        return Verdict(name, (Finding("E_PATH", name, f"{_sentence(error)} Nothing inside was opened."),))
+        return Verdict(name, (Finding("E_PATH", name, f"{sentence(error)} Nothing inside was opened."),))
     except ArchiveError as error:
         text = f"The file is not a well-formed bundle: {error}. Nothing inside was opened."
         return Verdict(name, (Finding("E_ZIP", name, text),))
@@ -153,11 +153,6 @@ def verify_bytes(
     return Verdict(name, tuple(examination.findings), _proven(examination), tuple(examination.not_checked), values)
 
 
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{text[0].upper()}{text[1:]}."
-
-
 def _trust(examination: Examination, root: str) -> bool:
     """Load the certificates, and find the examiner's root among them."""
     name = "trust/certs.pem"
@@ -168,7 +163,7 @@ def _trust(examination: Examination, root: str) -> bool:
     try:
         certificates = read_certificates(data)
     except CertificateError as error:
-        examination.add("E_JSON", name, _sentence(error))
+        examination.add("E_JSON", name, sentence(error))
         return False
     if pem(*certificates) != data or len(set(map(fingerprint, certificates))) != len(certificates):
         examination.add("E_JSON", name, "It is not a plain list of different certificates.")
