@@ -19,7 +19,8 @@ from workbench.evidence.certificates import KeyType, Role, fingerprint
 from workbench.evidence.keyfile import KeyDerivation, make_private_folder
 from workbench.evidence.keys import KeyInfo, KeyStore, Signer, issued_fields
 from workbench.evidence.timestamps import Issued, LocalAuthority
-from workbench.ledger import Ledger, StoredCheckpoint, open_ledger
+from workbench.files import storage_errors
+from workbench.ledger import Ledger, StoredCheckpoint, Transaction, open_ledger
 from workbench.workspace import Workspace
 
 __all__ = ["Custody", "Sealers"]
@@ -64,13 +65,15 @@ class Custody:
         key_type: KeyType = KeyType.P256,
         root_folder: Path | None = None,
         clock: Clock | None = None,
+        waiting: Callable[[str], None] | None = None,
         derivation: KeyDerivation | None = None,
     ) -> Self:
         """Make the workspace's keys, log them, and sign and stamp a first checkpoint over that.
 
         Raises ``KeyFileError`` if there are keys already, ``InputError`` for a passphrase that is too short.
         """
-        custody = cls(workspace, clock=clock, derivation=derivation)
+        custody = cls(workspace, clock=clock, waiting=waiting, derivation=derivation)
+        custody._clear_unfinished()
         KeyStore.create(
             workspace.keys,
             root_passphrase=root_passphrase,
@@ -85,14 +88,30 @@ class Custody:
         custody.checkpoint(custody.unlock(passphrase))
         return custody
 
+    def _clear_unfinished(self) -> None:
+        """Remove what an interrupted ``begin`` left: beside later keys it would stand in their way.
+
+        Raises ``KeyFileError`` if the ledger knows keys: then they were finished once, and their store is damaged.
+        """
+        folder = self.workspace.keys
+        left = [*folder.glob("*.key"), *folder.glob("certificates/*.pem")]
+        if self.store.exists or not left:
+            return
+        if self.states():
+            raise KeyFileError("store.json of the keys is missing: take the folder of the keys from a backup")
+        for path in left:
+            path.unlink()
+
     def log_keys(self) -> None:
         """Log every certificate that is not logged yet: after a crash in between, the next step does it."""
-        infos = self.store.issued()
         with self.ledger.transaction() as transaction:
-            logged = {row["cert_sha256"] for row in transaction.query("SELECT cert_sha256 FROM keys")}
-            for info in infos:
-                if info.sha256 not in logged:
-                    transaction.append("key.issued", fields=issued_fields(info.certificate))
+            self._log_keys(transaction)
+
+    def _log_keys(self, transaction: Transaction) -> None:
+        logged = {row["cert_sha256"] for row in transaction.query("SELECT cert_sha256 FROM keys")}
+        for info in self.store.issued():
+            if info.sha256 not in logged:
+                transaction.append("key.issued", fields=issued_fields(info.certificate))
 
     def states(self) -> dict[str, dict[str, Any]]:
         """What the ledger says of each certificate, by its SHA-256: columns of the view ``keys``."""
@@ -134,19 +153,34 @@ class Custody:
         """Sign and stamp how the ledger stands."""
         return self.ledger.sign_checkpoint(sealers.ledger.document_key, stamp=sealers.authority.stamp)
 
-    # What happens to keys
+    # What happens to keys. Each step holds the ledger from before it begins: one that cannot be logged is not taken.
 
     def add(self, role: Role, passphrase: str, *, root: Signer, identity: str | None = None) -> KeyInfo:
-        """A further key, e.g. for the approvals of a person, logged."""
-        info = self.store.add(role, passphrase, root=root, identity=identity)
-        self.log_keys()
+        """A further key for the approvals of a person, or one in the place of a revoked key; logged.
+
+        Raises ``InputError`` if there is a key of this role that signs for all of the workspace.
+        """
+        if role not in (Role.ROOT, Role.APPROVAL) and any(i.held and i.role is role for i in self.store.issued()):
+            raise InputError(f"there is a {role.value} key already: `workbench keys rotate {role.value}` replaces it")
+        with self.ledger.transaction() as transaction:
+            info = self.store.add(role, passphrase, root=root, identity=identity)
+            self._log_keys(transaction)
         return info
 
     def rotate(self, old: Signer, passphrase: str, *, root: Signer, folder: Path | None = None) -> KeyInfo:
-        """Replace a key by a new one, logged with both signatures; the old private key is destroyed."""
-        info, fields = self.store.rotate(old, passphrase, root=root, folder=folder)
-        self.log_keys()
-        self.ledger.append("key.rotated", fields=fields)
+        """Replace a key by a new one, logged with both signatures; the old private key is destroyed.
+
+        A root's key that is kept outside the workspace cannot be destroyed here.
+        """
+        if folder is not None:
+            make_private_folder(folder)
+        with self.ledger.transaction() as transaction:
+            info, fields = self.store.rotate(old, passphrase, root=root, folder=folder)
+            self._log_keys(transaction)
+            transaction.append("key.rotated", fields=fields)
+        if old.role is Role.ROOT:  # it lies here even if the new one does not
+            with storage_errors(self.workspace.keys):
+                (self.workspace.keys / f"root-{old.identity}.key").unlink(missing_ok=True)
         return info
 
     def revoke(self, beginning: str, reason: str, invalid_from: datetime, *, root: Signer) -> Mapping[str, Any]:
@@ -160,9 +194,10 @@ class Custody:
             raise InputError(f"the {info.role.value} key {info.identity!r} is withdrawn already, for {reason}")
         if invalid_from.timestamp() * 1e9 > self.clock.time_ns():
             raise InputError("--invalid-from lies in the future: a key is withdrawn from a time that has come")
-        fields = self.store.revoke(info.sha256, reason, invalid_from, root=root)
-        self.log_keys()
-        self.ledger.append("key.revoked", fields=fields)
+        with self.ledger.transaction() as transaction:
+            fields = self.store.revoke(info.sha256, reason, invalid_from, root=root)
+            self._log_keys(transaction)
+            transaction.append("key.revoked", fields=fields)
         return fields
 
     def root_signer(self, passphrase: str, elsewhere: Path | None = None) -> Signer:
@@ -171,4 +206,7 @@ class Custody:
         held = any(info.held and info.sha256 == fingerprint(root) for info in self.store.issued())
         if elsewhere is None and not held:
             raise KeyFileError("the root's key is not kept in this workspace: name its file with --root-key")
-        return self.store.unlock(Role.ROOT, passphrase, elsewhere=elsewhere)
+        signer = self.store.unlock(Role.ROOT, passphrase, elsewhere=elsewhere)
+        if signer.certificate != root:
+            raise KeyFileError("this is the key of an earlier root: it signs nothing any more")
+        return signer

@@ -1,6 +1,7 @@
 """``workbench keys``, ``bundle``, ``verify``, ``ledger checkpoint`` and ``tsa serve``, as typed."""
 
 import http.client
+import io
 import json
 import re
 import signal
@@ -64,7 +65,7 @@ def test_keys_are_made_listed_added_rotated_and_withdrawn(cli, phrases, workspac
     [
         ("keys list", "there are no keys yet: `workbench keys init` makes them"),
         ("keys export-root", "there are no keys yet: `workbench keys init` makes them"),
-        ("keys add pope", "'pope' is not a role; did you mean 'report'?"),
+        ("keys add reporter", "'reporter' is not a role; did you mean 'report'?"),
         ("keys add approval", "--person PSEUDONYM goes with approval keys, and only with them"),
         ("keys revoke abc --reason boredom", "'boredom' is not a reason"),
         ("keys revoke abc --reason superseded --invalid-from yesterday", "--invalid-from 'yesterday': expected a UTC"),
@@ -84,7 +85,7 @@ def test_keys_are_made_listed_added_rotated_and_withdrawn(cli, phrases, workspac
 def test_what_cannot_be_done_is_told_in_one_sentence(cli, typed, sentence, monkeypatch):
     for name in ("WORKBENCH_ROOT_PASSPHRASE", "WORKBENCH_PASSPHRASE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "stdin", open("/dev/null"))  # noqa: SIM115, PTH123
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
     told = cli(*typed.split())
     assert (told.code, told.stdout) == (2, "")
     assert told.stderr.startswith("workbench: ")
@@ -139,9 +140,9 @@ def examined(tmp_path_factory) -> Path:
     out = str(workspace.root / "thesis.evidence.zip")
     typed("keys", "init", "--demo")
     typed("keys", "export-root", "--out", str(workspace.root / "root.pem"))
-    typed("events", "generate", "--scale", "5", "--days", "10")
+    typed("events", "generate", "--scale", "10", "--days", "20")
     typed(
-        "run", str(workspace.experiments / "risk-baseline.yaml"), "-p", "trees=5", "-p", "resamples=5", "-p", "folds=2"
+        "run", str(workspace.experiments / "risk-baseline.yaml"), "-p", "trees=10", "-p", "resamples=20", "-p", "folds=3"
     )
     typed("bundle", "latest", "--out", out)
     typed("ledger", "checkpoint", "--out", str(workspace.root / "kept.checkpoint"))

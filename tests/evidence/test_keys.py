@@ -484,7 +484,6 @@ def test_a_key_file_is_written_whole_or_not_at_all(
     assert store.unlock(Role.REPORT, WORKING).certificate == old.certificate
 
 
-@pytest.mark.xfail(strict=True, reason="create() keeps the keys of the first try, and then there are two of each role")
 def test_a_store_whose_making_was_cut_short_is_none_and_can_be_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

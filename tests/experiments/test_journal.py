@@ -147,9 +147,7 @@ def test_a_run_that_lost_its_runner_is_closed_and_logged_once(workspace: Workspa
 def test_a_run_that_ended_and_could_not_log_it_is_logged_later(workspace: Workspace, left: Callable[..., Run]) -> None:
     run = left(locked=True)
     assert recover(workspace, log=log(workspace)) == []
-    assert [(entry["runId"], entry["status"]) for entry in logged(workspace, "run.finished")] == [
-        (run.id, "COMPLETED")
-    ]
+    assert [(entry["runId"], entry["status"]) for entry in logged(workspace, "run.finished")] == [(run.id, "COMPLETED")]
     assert not (run.path / "lock").exists()
 
 

@@ -1,10 +1,12 @@
 """``workbench bundle``, ``verify`` and ``tsa serve``."""
 
+import signal
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import Field
 
 from workbench.cli.console import errors, output, print_json, tell_waiting, working, workspace_of
 from workbench.cli.passphrases import Passphrase, ask
@@ -45,6 +47,10 @@ def _roots(paths: list[Path] | None) -> list[Any]:
         except (OSError, CertificateError) as error:
             raise InputError(f"--tsa-root {str(path)!r} is not a certificate file (PEM) that can be read") from error
     return roots
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _outside(workspace: Workspace, url: str | None, paths: list[Path] | None) -> ExternalAuthority | None:
@@ -124,7 +130,7 @@ def bundle_command(
 class Policy(Strict):
     """The examiner's least demands, as a YAML file."""
 
-    approvals_required: int = 0
+    approvals_required: int = Field(0, ge=0)
     external_time: bool = False
 
 
@@ -178,11 +184,12 @@ def serve_command(
     authority = custody.authority(signer, on_issue=custody.log_timestamp)
     try:
         server = serve(authority, host=host, port=port)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise StorageError(
             f"cannot listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}"
         ) from error
     with server:
+        signal.signal(signal.SIGTERM, _interrupt)  # ends it as Ctrl-C does
         typer.echo(server.url)
         while True:
             time.sleep(3600)

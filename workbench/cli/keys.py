@@ -13,7 +13,7 @@ from workbench.cli.passphrases import Passphrase, ask
 from workbench.clock import SystemClock
 from workbench.custody import Custody
 from workbench.errors import InputError, KeyFileError, nearest
-from workbench.evidence.certificates import KeyType, Role, fingerprint, pem
+from workbench.evidence.certificates import KeyType, Role, fingerprint, identity_of, pem
 from workbench.evidence.keys import REVOCATION_REASONS, KeyInfo
 from workbench.files import write_atomic
 
@@ -72,15 +72,20 @@ def init_command(
             demo=demo,
             key_type=key_type,
             root_folder=root_folder,
+            waiting=tell_waiting,
         )
     if demo:
         _say("DEMONSTRATION keys: their passphrase is public, and every verdict on what they sign says so")
     _say(f"root fingerprint: {fingerprint(custody.store.root)}")
     _say("  print it in the thesis and deposit it where examiners look: it must reach them outside of any bundle")
     if not demo and root_folder is None:
-        (root,) = [info for info in custody.store.issued() if info.role is Role.ROOT]
-        where = workspace.shown(workspace.keys / f"root-{root.identity}.key")
-        _say(f"  move the root's key, {where}, to a removable medium; --root-key names it when it is needed")
+        _say_where_the_root_is(custody)
+
+
+def _say_where_the_root_is(custody: Custody) -> None:
+    workspace = custody.workspace
+    where = workspace.shown(workspace.keys / f"root-{identity_of(custody.store.root)}.key")
+    _say(f"  move the root's key, {where}, to a removable medium; --root-key names it when it is needed")
 
 
 def _say(text: str) -> None:
@@ -131,7 +136,7 @@ def _signs_until(info: KeyInfo) -> str:
 @app.command("add")
 def add_command(
     context: typer.Context,
-    role: Annotated[str, typer.Argument(help="approval, or a second report, ledger or timestamp key.")],
+    role: Annotated[str, typer.Argument(help="approval; or report, ledger or timestamp, where its key was revoked.")],
     person: Annotated[
         str | None,
         typer.Option(help="Whose approval key it is: a pseudonym, for it stands in every bundle and stays there."),
@@ -181,6 +186,10 @@ def rotate_command(
     _say(f"{info.role.value} key '{info.identity}', certificate {info.sha256}")
     if chosen is Role.ROOT:
         _say("  publish this fingerprint beside the old one; old bundles verify under either")
+        if root_key is not None:
+            _say(f"  destroy the old root's key, {root_key}: nothing is signed with it any more")
+        if not demo and root_folder is None:
+            _say_where_the_root_is(custody)
 
 
 @app.command("revoke")

@@ -12,12 +12,12 @@ __all__ = ["Passphrase", "ask"]
 
 
 class Passphrase(Enum):
-    """Which one: how people are asked for it, and the environment variable that may hold it."""
+    """Which one: how people are asked for it, and the environment variable and option that may give it."""
 
-    WORKING = ("the report, ledger and timestamp keys", "WORKBENCH_PASSPHRASE")
-    ROOT = ("the root key", "WORKBENCH_ROOT_PASSPHRASE")
-    PERSON = ("the person's approval key", "WORKBENCH_APPROVAL_PASSPHRASE")
-    NEW = ("the new key", "WORKBENCH_NEW_PASSPHRASE")
+    WORKING = ("the report, ledger and timestamp keys", "WORKBENCH_PASSPHRASE", "--passphrase-file")
+    ROOT = ("the root key", "WORKBENCH_ROOT_PASSPHRASE", "--root-passphrase-file")
+    PERSON = ("the person's approval key", "WORKBENCH_APPROVAL_PASSPHRASE", "--passphrase-file")
+    NEW = ("the new key", "WORKBENCH_NEW_PASSPHRASE", "--passphrase-file")
 
 
 def ask(which: Passphrase, *, file: Path | None = None, new: bool = False, demo: bool = False) -> str:
@@ -25,7 +25,7 @@ def ask(which: Passphrase, *, file: Path | None = None, new: bool = False, demo:
 
     Raises ``InputError`` if there is no terminal and neither file nor variable gives one.
     """
-    keys, variable = which.value
+    keys, variable, option = which.value
     if demo:
         return ""
     if file is not None:
@@ -35,12 +35,15 @@ def ask(which: Passphrase, *, file: Path | None = None, new: bool = False, demo:
             raise InputError(f"the passphrase file {str(file)!r} cannot be read") from error
     if variable in os.environ:
         return os.environ[variable]
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise InputError(
             f"a passphrase is needed for {keys}: there is no terminal to ask on, so name a file with "
-            f"--passphrase-file or set {variable}"
+            f"{option} or set {variable}"
         )
-    given = getpass(f"Passphrase of {keys}: ")
-    if new and getpass("Once more: ") != given:
-        raise InputError("the two passphrases differ; nothing was made")
+    try:
+        given = getpass(f"Passphrase of {keys}: ")
+        if new and getpass("Once more: ") != given:
+            raise InputError("the two passphrases differ; nothing was made")
+    except EOFError:
+        raise InputError(f"no passphrase was given for {keys}; nothing was made") from None
     return given

@@ -164,8 +164,8 @@ def sign_report(
 ) -> SignedReport:
     """Sign the statement on ``files`` and have the signature timestamped.
 
-    ``stamp`` takes a SHA-256 digest and returns an RFC 3161 response. ``supersedes`` is the payload digest of the version
-    before; ``previous`` the log's last checkpoint; ``provenance`` an SLSA v1 predicate.
+    ``stamp`` takes a SHA-256 digest and returns an RFC 3161 response. ``supersedes`` is the payload digest of the
+    version before; ``previous`` the log's last checkpoint; ``provenance`` an SLSA v1 predicate.
     """
     policy = policy or Policy()
     everything = _all_files(files, policy)

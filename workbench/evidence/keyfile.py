@@ -1,9 +1,9 @@
 """One private key in one file: Argon2id turns the passphrase into a key, AES-256-GCM seals.
 
 The file is JSON: ``v``, ``role``, ``identity``, ``certSha256``, ``kdf``, ``aead``, ``nonce``, ``ct`` and ``check``, a
-digest over the rest by which a damaged file is told from a wrong passphrase. Role and certificate are sealed in with the key
-(as associated data), so a file renamed to another role does not open. Created with ``O_EXCL`` and ``O_NOFOLLOW``, mode
-0600, flushed to disk and renamed; opened only if it is the user's own and nobody else may read it.
+digest over the rest by which a damaged file is told from a wrong passphrase. Role and certificate are sealed in with
+the key (as associated data), so a file renamed to another role does not open. Created with ``O_EXCL`` and
+``O_NOFOLLOW``, mode 0600, flushed to disk and renamed; opened only if it is the user's own and nobody else may read it.
 """
 
 import base64

@@ -13,6 +13,7 @@ import base64
 import json
 import re
 import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -261,21 +262,44 @@ class KeyStore:
             root_passphrase = passphrase = DEMO_PASSPHRASE
         for given in (root_passphrase, passphrase):
             check_passphrase(given)
-        make_private_folder(folder)
-        with storage_errors(folder):
-            (folder / "certificates").mkdir(mode=0o700, exist_ok=True)
+        if folder.is_dir() and any(folder.iterdir()):
+            raise KeyFileError(
+                f"{folder.name!r} holds files, but no store.json that says what they are: "
+                "take it from a backup, or move them away"
+            )
+        # Made beside and renamed: keys that were made by halves are not there.
+        beside = folder.with_name(f".{folder.name}-{secrets.token_hex(8)}")
+        making = cls(beside, clock=clock, derivation=derivation)
+        try:
+            making._fill(root_passphrase, passphrase, demo, key_type, root_folder, lifetimes or {})
+            with storage_errors(folder):
+                beside.rename(folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        return store
+
+    def _fill(
+        self,
+        root_passphrase: str,
+        passphrase: str,
+        demo: bool,
+        key_type: KeyType,
+        root_folder: Path | None,
+        lifetimes: Mapping[Role, Lifetime],
+    ) -> None:
+        make_private_folder(self.folder)
+        with storage_errors(self.folder):
+            (self.folder / "certificates").mkdir(mode=0o700)
         root_key, identity = generate_key(key_type), secrets.token_hex(4)
-        root = issue_root(
-            root_key, identity=identity, clock=store.clock, demo=demo, lifetime=(lifetimes or {}).get(Role.ROOT)
-        )
+        root = issue_root(root_key, identity=identity, clock=self.clock, demo=demo, lifetime=lifetimes.get(Role.ROOT))
         if root_folder is not None:
             make_private_folder(root_folder)
-        store._keep(root_key, root, root_passphrase, folder=root_folder)
+        self._keep(root_key, root, root_passphrase, folder=root_folder)
         signer = Signer(Role.ROOT, identity, root, root_key)
         for role in (Role.REPORT, Role.LEDGER, Role.TIMESTAMP):
-            store._issue(role, secrets.token_hex(4), passphrase, signer, (lifetimes or {}).get(role), key_type)
-        store._write_store(demo=demo, root=root)  # last: a store without it was never finished
-        return store
+            self._issue(role, secrets.token_hex(4), passphrase, signer, lifetimes.get(role), key_type)
+        self._write_store(demo=demo, root=root)
 
     def add(
         self, role: Role, passphrase: str, *, root: Signer, identity: str | None = None,

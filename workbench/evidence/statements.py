@@ -1,7 +1,7 @@
 """What is signed: the statements on a report, on how it came about, and on a decision about it.
 
-Each is an in-toto Statement v1; the models below are its ``predicate``, read strictly. Digests are SHA-256, 64 lower-case
-hex digits; times are ISO 8601 in UTC with milliseconds.
+Each is an in-toto Statement v1; the models below are its ``predicate``, read strictly. Digests are SHA-256, 64 lower
+case hex digits; times are ISO 8601 in UTC with milliseconds.
 """
 
 from typing import Annotated, Any, Final, Literal

@@ -9,12 +9,12 @@ import base64
 import hashlib
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from workbench.custody import Custody, Sealers
-from workbench.errors import InputError, IntegrityError, TimestampError
+from workbench.errors import EvidenceError, InputError, IntegrityError, TimestampError
 from workbench.events import Dataset, LabelSet, open_dataset
 from workbench.evidence.bundle import (
     BundleFile,
@@ -26,14 +26,15 @@ from workbench.evidence.bundle import (
     pack,
     sign_report,
 )
-from workbench.evidence.certificates import fingerprint
+from workbench.evidence.certificates import Role, fingerprint
 from workbench.evidence.envelope import Envelope
-from workbench.evidence.recipe import README_NAME
+from workbench.evidence.recipe import README_NAME, readme
 from workbench.evidence.statements import ReportPredicate, Subject, read_report
 from workbench.evidence.strict import read_object
 from workbench.evidence.timestamps import BreakerState, ExternalAuthority, TokenInvalidError, TokenMismatchError
 from workbench.evidence.verify import Outcome, Verdict, verify_bytes
 from workbench.experiments import Run, Status
+from workbench.experiments.journal import OUTPUTS
 from workbench.files import sha256_bytes, sha256_file, write_atomic
 from workbench.ledger import StoredCheckpoint
 from workbench.reports.html import report_html
@@ -128,20 +129,29 @@ def bundle_run(
 
 
 def record_approval(custody: Custody, report_id: str, envelope: bytes, *, actor: str) -> None:
-    """Log a decision on a signed report and keep it, so that the next packing brings it.
+    """Log a decision on a signed report and keep it, so that the next packing brings it. Twice is as once.
 
-    Raises ``IntegrityError`` if it is on a report that was not signed here.
+    Raises ``IntegrityError`` if it is on a report that was not signed here, and ``EvidenceError`` if it is not signed
+    by an approval key of this workspace.
     """
     fields = approval_fields(envelope)
     home = custody.workspace.evidence / report_id / f"v{fields['reportVersion']}"
     known = home / "report.dsse.json"
     if not known.is_file() or sha256_bytes(Envelope.read(known.read_bytes()).payload) != fields["payloadSha256"]:
         raise IntegrityError(f"the decision is not on version {fields['reportVersion']} of {report_id} as signed here")
+    signer = next((info for info in custody.store.issued() if info.sha256 == fields["certSha256"]), None)
+    if signer is None or signer.role is not Role.APPROVAL:
+        raise EvidenceError(f"the decision on {report_id} is not signed by an approval key of this workspace")
+    Envelope.read(envelope).verify(signer.certificate)
     write_atomic(home / f"approval-{fields['envelopeSha256'][:16]}.dsse.json", envelope)
-    custody.ledger.append("approval.recorded", actor, fields=fields)
+    with custody.ledger.transaction() as transaction:
+        if not transaction.query(_DECISION, [fields["envelopeSha256"]]):
+            transaction.append("approval.recorded", actor, fields=fields)
 
 
 # What goes in
+
+_DECISION: Final = "SELECT 1 FROM entries WHERE type = 'approval.recorded' AND entry ->> 'envelopeSha256' = ?"
 
 
 def _logged(custody: Custody, run: Run) -> RunResult:
@@ -163,6 +173,9 @@ def _logged(custody: Custody, run: Run) -> RunResult:
                 f"{name} of run {run.id} is not the file that the ledger recorded when the run ended: "
                 f"expected {digest[:16]}, found {sha256_file(path)[:16]}. Run the experiment again"
             )
+    added = [name for name in OUTPUTS if name not in outputs and (run.path / name).exists()]
+    if added:
+        raise IntegrityError(f"{added[0]} of run {run.id} was added after the run; the ledger does not know it")
     return RunResult(run.id, int(rows[0]["seq"]), outputs)
 
 
@@ -194,6 +207,8 @@ def _data_files(workspace: Workspace, run: Run, with_data: bool | None) -> tuple
     taken = with_data if with_data is not None else size <= DATA_LIMIT
     files = []
     for folder, snapshot in snapshots.items():
+        if taken:
+            snapshot.verify()
         names = ["manifest.json", *(file["path"] for file in snapshot.manifest["files"] if taken)]
         files += [
             BundleFile(f"{folder}/{name}", (snapshot.path / name).read_bytes(), _media(name), "data") for name in names
@@ -226,6 +241,9 @@ class _Kept:
             return None
         newest = max(rows, key=lambda row: row["version"])
         kept = cls.read(home / f"v{newest['version']}")
+        # A decision that was kept and then not logged counts for nothing.
+        logged = [one for one in kept.approvals if custody.ledger.query(_DECISION, [sha256_bytes(one)])]
+        kept = replace(kept, approvals=logged)
         if sha256_bytes(Envelope.read(kept.report.envelope).payload) != newest["payload_sha256"]:
             raise IntegrityError(f"the signed report {home.name}, version {newest['version']}, was changed")
         return kept
@@ -245,12 +263,12 @@ class _Kept:
     @property
     def content(self) -> dict[str, str]:
         """What the signature covers: digests by name, and the rules."""
-        return {name: subject.sha256 for name, subject in self.subjects.items() if name != README_NAME}
+        return {name: subject.sha256 for name, subject in self.subjects.items()}
 
 
 def _content(files: list[BundleFile], policy: Policy) -> dict[str, str]:
     digests = {file.name: sha256_bytes(file.content) for file in files}
-    return {**digests, "payload/policy.json": sha256_bytes(bytes(policy))}
+    return {**digests, "payload/policy.json": sha256_bytes(bytes(policy)), README_NAME: sha256_bytes(readme())}
 
 
 def _policy(kept: _Kept | None, approvals_required: int | None) -> Policy:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,7 @@ __all__ = ["Kept", "read_kept", "read_root", "verify", "verify_bytes"]
 
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+_SOON: Final = timedelta(hours=24)  # an outside timestamp within that confirms the time of signing
 # What no bundle can show by itself; said every time, so that VALID is not taken for more than it is.
 _NEVER_CHECKED: Final = (
     "whether the run would give these results again: only running it again shows that",
@@ -220,9 +222,24 @@ def _examine(examination: Examination, kept: Kept | None) -> None:
         examination.not_checked.append(
             "whether the log was rewritten as a whole: hold a checkpoint, or another bundle, against it (--checkpoint)"
         )
-    if examination.signed_at is not None and examination.external_at is None:
-        examination.add("L_TIME_LOCAL", "timestamps/report.tsr", "There is no independent time that counts.")
+    _note_time(examination)
     examination.not_checked += _NEVER_CHECKED
+
+
+def _note_time(examination: Examination) -> None:
+    """Whether the time of signing is anybody's word but the workbench's own."""
+    signed, seen = examination.signed_at, examination.external_at
+    if signed is None:
+        return
+    if seen is None:
+        examination.add("L_TIME_LOCAL", "timestamps/report.tsr", "There is no independent time that counts.")
+    elif seen > signed + _SOON:
+        examination.add(
+            "L_TIME_LOCAL",
+            "timestamps/report.tsr",
+            f"It says {signed:%Y-%m-%d %H:%M} UTC. The nearest independent time is {seen:%Y-%m-%d %H:%M} UTC, later by "
+            f"{(seen - signed).days} days: nobody outside shows that it was signed before that.",
+        )
 
 
 def _note_damage(examination: Examination, damaged: list[str]) -> None:
