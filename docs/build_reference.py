@@ -107,7 +107,11 @@ def events_page() -> str:
 
 def verdicts_page() -> str:
     """Every finding of the verifier, from its own table."""
-    words = {Gravity.INVALID: "INVALID, 1", Gravity.CANNOT_CHECK: "CANNOT CHECK, 2", Gravity.LIMIT: "VALID WITH LIMITS, 3"}
+    words = {
+        Gravity.INVALID: "INVALID, 1",
+        Gravity.CANNOT_CHECK: "CANNOT CHECK, 2",
+        Gravity.LIMIT: "VALID WITH LIMITS, 3",
+    }
     lines = [
         NOTE,
         "# Verdicts and findings\n",
@@ -145,7 +149,13 @@ def ledger_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"cli.md": cli_page, "features.md": features_page, "events.md": events_page, "verdicts.md": verdicts_page, "ledger.md": ledger_page}
+PAGES = {
+    "cli.md": cli_page,
+    "features.md": features_page,
+    "events.md": events_page,
+    "verdicts.md": verdicts_page,
+    "ledger.md": ledger_page,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

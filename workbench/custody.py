@@ -206,6 +206,10 @@ class Custody:
         held = any(info.held and info.sha256 == fingerprint(root) for info in self.store.issued())
         if elsewhere is None and not held:
             raise KeyFileError("the root's key is not kept in this workspace: name its file with --root-key")
+        if elsewhere is not None:
+            elsewhere = elsewhere.absolute()  # its folder is looked at as well, and told by its name
+            if not elsewhere.exists():
+                raise KeyFileError(f"there is no key file {elsewhere.name!r}")
         signer = self.store.unlock(Role.ROOT, passphrase, elsewhere=elsewhere)
         if signer.certificate != root:
             raise KeyFileError("this is the key of an earlier root: it signs nothing any more")

@@ -1,263 +1,348 @@
-"""``workbench keys``, ``bundle``, ``verify``, ``ledger checkpoint`` and ``tsa serve``, as typed."""
+"""``workbench bundle``, ``verify`` and ``tsa serve`` as they are typed: verdicts, exit codes, and bad input."""
 
 import http.client
-import io
 import json
-import re
+import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
-import time
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 import pytest
 
-from workbench.cli import main
-from workbench.layout import lay_out
+from workbench.clock import SystemClock
+from workbench.custody import Custody
+from workbench.evidence.certificates import KeyType, Role, fingerprint, generate_key, issue, issue_root, pem
+from workbench.evidence.keyfile import KeyDerivation
+from workbench.evidence.timestamps import LocalAuthority, serve
+from workbench.experiments import Journal, Run
+from workbench.experiments.outputs import collect
+from workbench.experiments.runs import create_run, write_record
+from workbench.files import sha256_bytes
+from workbench.ledger import open_ledger
+from workbench.workspace import MARKER, Workspace
 
-ROOT, WORDS, PERSON = "root words, several", "working words, several", "own words, several"
-
-
-@pytest.fixture
-def phrases(monkeypatch):
-    monkeypatch.setenv("WORKBENCH_ROOT_PASSPHRASE", ROOT)
-    monkeypatch.setenv("WORKBENCH_PASSPHRASE", WORDS)
-    monkeypatch.setenv("WORKBENCH_APPROVAL_PASSPHRASE", PERSON)
-    monkeypatch.setenv("WORKBENCH_NEW_PASSPHRASE", "new root words, several")
-
-
-def rows(cli):
-    return {row["role"] + " " + row["state"]: row for row in json.loads(cli("keys", "list", "--json").stdout)}
-
-
-def test_keys_are_made_listed_added_rotated_and_withdrawn(cli, phrases, workspace, tmp_path):
-    told = cli("keys", "init", "--root-folder", tmp_path / "stick")
-    assert told.code == 0
-    fingerprint = re.search(r"root fingerprint: ([0-9a-f]{64})", told.stdout)[1]
-    assert cli("keys", "export-root", "--out", "root.pem").stdout == fingerprint + "\n"
-    der = subprocess.run(["openssl", "x509", "-in", "root.pem", "-outform", "DER"], capture_output=True, check=True)
-    digest = subprocess.run(["sha256sum"], input=der.stdout, capture_output=True, check=True).stdout.decode()
-    assert digest.startswith(fingerprint)
-    (root_key,) = (tmp_path / "stick").iterdir()
-    refused = cli("keys", "add", "approval", "--person", "reviewer-1")
-    assert (refused.code, refused.stderr) == (
-        2,
-        "workbench: the root's key is not kept in this workspace: name its file with --root-key\n",
-    )
-    assert cli("keys", "add", "approval", "--person", "reviewer-1", "--root-key", root_key).code == 0
-    assert cli("keys", "rotate", "report", "--root-key", root_key).code == 0
-    before = rows(cli)
-    assert set(before) == {
-        "root active", "report rotated", "report active", "ledger active", "timestamp active", "approval active",
-    }  # fmt: skip
-    person = before["approval active"]["certificate_sha256"]
-    done = cli("keys", "revoke", person[:16], "--reason", "keyCompromise", "--root-key", root_key)
-    assert done.code == 0
-    assert "approval revoked" in rows(cli)
-    everything = "".join(path.read_bytes().decode("latin-1") for path in workspace.state.rglob("*") if path.is_file())
-    for secret in (ROOT, WORDS, PERSON):
-        assert secret not in everything + told.stdout + told.stderr + done.stdout
-
-
-@pytest.mark.parametrize(
-    ("typed", "sentence"),
-    [
-        ("keys list", "there are no keys yet: `workbench keys init` makes them"),
-        ("keys export-root", "there are no keys yet: `workbench keys init` makes them"),
-        ("keys add reporter", "'reporter' is not a role; did you mean 'report'?"),
-        ("keys add approval", "--person PSEUDONYM goes with approval keys, and only with them"),
-        ("keys revoke abc --reason boredom", "'boredom' is not a reason"),
-        ("keys revoke abc --reason superseded --invalid-from yesterday", "--invalid-from 'yesterday': expected a UTC"),
-        ("keys init --passphrase-file none.txt --root-passphrase-file none.txt", "the passphrase file 'none.txt'"),
-        ("keys init", "a passphrase is needed for the root key: there is no terminal to ask on"),
-        ("bundle latest", "no run 'latest': there is none yet"),
-        ("ledger checkpoint", "there are no keys yet"),
-        ("tsa serve", "there are no keys yet"),
-        ("verify x.zip --root abc", "--root 'abc' is neither a fingerprint (64 hex digits) nor a certificate file"),
-        ("verify x.zip --root workbench.toml", "--root 'workbench.toml': the file holds no readable certificates"),
-        (f"verify x.zip --root {'0' * 64} --checkpoint none", "the kept checkpoint 'none' cannot be read"),
-        (f"verify x.zip --root {'0' * 64} --checkpoint workbench.toml", "is neither a checkpoint nor a bundle"),
-        (f"verify x.zip --root {'0' * 64} --policy none.yaml", "policy 'none.yaml' does not exist"),
-        (f"verify x.zip --root {'0' * 64} --tsa-root workbench.toml", "is not a certificate file (PEM)"),
-    ],
-)
-def test_what_cannot_be_done_is_told_in_one_sentence(cli, typed, sentence, monkeypatch):
-    for name in ("WORKBENCH_ROOT_PASSPHRASE", "WORKBENCH_PASSPHRASE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-    told = cli(*typed.split())
-    assert (told.code, told.stdout) == (2, "")
-    assert told.stderr.startswith("workbench: ")
-    assert sentence in told.stderr
-    assert told.stderr.count("\n") == 1
-
-
-def test_a_short_passphrase_leaves_nothing_behind(cli, monkeypatch, workspace):
-    monkeypatch.setenv("WORKBENCH_ROOT_PASSPHRASE", "short")
-    monkeypatch.setenv("WORKBENCH_PASSPHRASE", WORDS)
-    told = cli("keys", "init")
-    assert (told.code, told.stderr) == (
-        2,
-        "workbench: a passphrase has at least 8 characters; several words make a good one\n",
-    )
-    assert not workspace.keys.exists()
-
-
-def test_demonstration_keys_say_so_and_are_made_once(cli, workspace):
-    told = cli("keys", "init", "--demo", "--key-type", "rsa3072")
-    assert told.stdout.startswith("DEMONSTRATION keys")
-    again = cli("keys", "init", "--demo")
-    assert (again.code, again.stderr.startswith("workbench: there are keys already")) == (2, True)
-    listed = cli("keys", "list").stdout
-    assert "DEMONSTRATION" in listed
-    (key,) = workspace.keys.glob("report-*.key")
-    key.chmod(0o644)
-    loose = cli("ledger", "checkpoint")
-    assert loose.code == 2
-    assert f"'{key.name}' is open to other users (mode 644" in loose.stderr
-
-
-def test_a_wrong_passphrase_is_told_from_a_damaged_file(cli, phrases, workspace, monkeypatch):
-    cli("keys", "init")
-    monkeypatch.setenv("WORKBENCH_PASSPHRASE", "other words, several")
-    assert "wrong passphrase for the report key" in cli("ledger", "checkpoint").stderr
-    (key,) = workspace.keys.glob("report-*.key")
-    key.write_bytes(key.read_bytes().replace(b'"ct":"', b'"ct":"AA', 1))
-    assert "is damaged: take it from a backup" in cli("ledger", "checkpoint").stderr
+ROOT, WORKING = "correct horse root", "battery staple working"
+DIGEST = "ab" * 32
 
 
 @pytest.fixture(scope="module")
-def examined(tmp_path_factory) -> Path:
-    """A workspace with demonstration keys, a small run and its bundle ``thesis.evidence.zip``."""
-    workspace = lay_out(tmp_path_factory.mktemp("examined") / "w")
-
-    def typed(*arguments: str) -> None:
-        with pytest.raises(SystemExit) as leaving:
-            main(["--workspace", str(workspace.root), *arguments])
-        assert not leaving.value.code
-
-    out = str(workspace.root / "thesis.evidence.zip")
-    typed("keys", "init", "--demo")
-    typed("keys", "export-root", "--out", str(workspace.root / "root.pem"))
-    typed("events", "generate", "--scale", "10", "--days", "20")
-    typed(
-        "run", str(workspace.experiments / "risk-baseline.yaml"), "-p", "trees=10", "-p", "resamples=20", "-p", "folds=3"
-    )
-    typed("bundle", "latest", "--out", out)
-    typed("ledger", "checkpoint", "--out", str(workspace.root / "kept.checkpoint"))
-    typed("bundle", "latest", "--out", str(workspace.root / "later.evidence.zip"))
-    return workspace.root
-
-
-def test_verify_needs_no_workspace_and_tells_by_its_exit_code(cli, examined, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    bundle, root = examined / "thesis.evidence.zip", examined / "root.pem"
-    told = cli("verify", bundle, "--root", root)
-    assert (told.code, told.stderr) == (3, "")
-    assert told.stdout.startswith("VALID WITH LIMITS  thesis.evidence.zip\n")
-    assert re.findall(r"^[EL]_\w+", told.stdout, re.MULTILINE) == ["L_DEMO", "L_TIME_LOCAL"]
-    forged = tmp_path / "forged.evidence.zip"
-    forged.write_bytes(bundle.read_bytes().replace(b"<html", b"<HTML", 1))
-    told = cli("verify", forged, "--root", root)
-    assert (told.code, told.stdout.splitlines()[0]) == (1, "INVALID  forged.evidence.zip")
-    assert "Proven" not in told.stdout
-    told = cli("verify", bundle)
-    assert (told.code, told.stdout.splitlines()[0]) == (2, "CANNOT CHECK  thesis.evidence.zip")
-    told = cli("verify", "nowhere.zip", "--root", root)
-    assert (told.code, told.stdout.splitlines()[0]) == (2, "CANNOT CHECK  nowhere.zip")
-    told = cli("verify", bundle, "--root", "0" * 64)
-    assert (told.code, re.findall(r"^E_\w+", told.stdout, re.MULTILINE)) == (1, ["E_ROOT"])
+def template(tmp_path_factory):
+    """A workspace with keys that open at little cost, and a run as a runner leaves it."""
+    root = tmp_path_factory.mktemp("template") / "workspace"
+    root.mkdir()
+    (root / MARKER).write_text("format = 1\n")
+    workspace = Workspace(root)
+    cheap = KeyDerivation(memory=64, passes=1)
+    Custody.begin(workspace, root_passphrase=ROOT, passphrase=WORKING, derivation=cheap)
+    path = create_run(workspace, "small", SystemClock())
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Result", id="a")])
+    executed = (nbformat.writes(notebook) + "\n").encode()
+    recorded = collect(notebook)
+    values = json.dumps({"values": recorded.values, "figures": recorded.figures, "tables": recorded.tables}).encode()
+    (path / "executed.ipynb").write_bytes(executed)
+    (path / "values.json").write_bytes(values)
+    record = {
+        "format_version": 1, "id": path.name, "experiment": "small", "title": "Small", "question": "Does it run?",
+        "status": "COMPLETED", "detail": "", "stopped_at": None, "started": "2026-01-01T00:00:00.000Z",
+        "ended": "2026-01-01T00:00:01.000Z", "seconds": 1.0, "spec": {"notebook": "notebooks/small.ipynb"},
+        "spec_sha256": DIGEST, "notebook_sha256": DIGEST, "parameters": {"size": 3}, "inputs": {},
+        "code": {"workbench": "0", "package_sha256": DIGEST, "commit": None, "dirty": None}, "lock_sha256": None,
+        "environment_sha256": None, "cells": [{"cell": 1, "heading": "Result", "status": "COMPLETED", "seconds": 0.1}],
+        "claims": [], "kernel": None,
+        "digests": {
+            "canonical_sha256": DIGEST, "raw_sha256": sha256_bytes(executed), "values_sha256": sha256_bytes(values),
+        },
+    }  # fmt: skip
+    write_record(path, record)
+    Journal(workspace).started(record)
+    Journal(workspace).finished(Run.read(path))
+    return root
 
 
-def test_verify_prints_the_same_for_programs(cli, examined):
-    told = cli("verify", examined / "thesis.evidence.zip", "--root", examined / "root.pem", "--json")
-    found = json.loads(told.stdout)
-    assert (found["verdict"], found["exit_code"], told.code) == ("VALID WITH LIMITS", 3, 3)
-    assert "roc_auc" in {value["name"] for value in found["values"]}
-    assert {"code", "object", "text", "means", "does_not_mean", "next_step"} <= set(found["findings"][0])
+@pytest.fixture
+def bench(template, workspace, cli, monkeypatch):
+    """A copy of it, where commands are typed with the working passphrase in the environment."""
+    shutil.rmtree(workspace.root)
+    shutil.copytree(template, workspace.root)
+    monkeypatch.chdir(workspace.root)
+    monkeypatch.setenv("WORKBENCH_PASSPHRASE", WORKING)
+    return Custody(workspace)
 
 
-def test_a_kept_checkpoint_is_held_against_the_log(cli, examined):
-    root = ["--root", examined / "root.pem"]
-    kept, first, later = (examined / name for name in ("kept.checkpoint", "thesis.evidence.zip", "later.evidence.zip"))
-    assert cli("verify", later, *root, "--checkpoint", kept).code == 3
-    told = cli("verify", first, *root, "--checkpoint", kept)
-    assert (told.code, "E_LOG_ROLLBACK" in told.stdout) == (1, True)
-    assert cli("verify", first, *root, "--checkpoint", later).code == 3
-    kept_text = kept.read_text().splitlines()
-    other = examined / "other.checkpoint"
-    other.write_text("\n".join([*kept_text[:2], "A" * 43 + "=", *kept_text[3:]]) + "\n")
-    told = cli("verify", later, *root, "--checkpoint", other)
-    assert (told.code, "E_LOG_FORK" in told.stdout) == (1, True)
+@pytest.fixture
+def root(bench):
+    return fingerprint(bench.store.root)
 
 
-def test_an_examiner_s_own_demands_are_held_against_the_bundle(cli, examined, tmp_path):
-    demands = tmp_path / "demands.yaml"
-    demands.write_text("approvals_required: 2\nexternal_time: true\n")
-    told = cli("verify", examined / "thesis.evidence.zip", "--root", examined / "root.pem", "--policy", demands)
-    assert told.code == 1
-    assert set(re.findall(r"^E_\w+", told.stdout, re.MULTILINE)) == {"E_APPROVALS", "E_POLICY"}
+@pytest.fixture
+def bundle(bench, cli):
+    """The name of a bundle of the run."""
+    told = cli("bundle", "latest")
+    assert (told.code, told.stderr) == (0, "")
+    return told.stdout.strip()
 
 
-def test_bundle_says_what_it_made_for_programs(cli, examined):
-    told = cli("--workspace", examined, "bundle", "latest", "--json", "--no-data")
-    made = json.loads(told.stdout)
-    assert (told.code, made["version"], made["signed_now"]) == (0, 2, True)
-    assert made["verification"]["verdict"] == "VALID WITH LIMITS"
-    assert "MiB of data were left out" in told.stderr
+def codes(told):
+    return {finding["code"] for finding in json.loads(told.stdout)["findings"]}
+
+
+def test_bundle_prints_where_it_is(cli, bench, workspace):
+    told = cli("bundle", "latest")
+    (run,) = workspace.runs.iterdir()
+    assert (told.code, told.stdout, told.stderr) == (0, f"reports/{run.name}-v1.evidence.zip\n", "")
+    assert cli("bundle", run.name[-6:], "--out", "made/here.zip").stdout == "made/here.zip\n"
+    assert (workspace.root / "made" / "here.zip").is_file()
+    assert cli("ledger", "verify").code == 0
+
+
+def test_bundle_reports_as_json(cli, bench, root, workspace):
+    (run,) = workspace.runs.iterdir()
+    made = json.loads(cli("bundle", "latest", "--json").stdout)
+    verification = made.pop("verification")
+    assert made == {
+        "bundle": str(workspace.reports / f"{run.name}-v1.evidence.zip"),
+        "report": run.name,
+        "version": 1,
+        "signed_now": True,
+        "root_sha256": root,
+        "degraded": "",
+    }
+    assert (verification["verdict"], verification["exit_code"]) == ("VALID WITH LIMITS", 3)
+    assert json.loads(cli("bundle", "latest", "--json").stdout)["signed_now"] is False
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("typed", "complaint"),
     [
-        (["--tsa", "http://127.0.0.1:1/"], "--tsa needs --tsa-root FILE"),
-        (["--tsa", "ftp://x", "--tsa-root", "root.pem"], "'ftp://x' is not the address of a timestamp authority"),
-        (["--tsa-root", "root.pem"], "--tsa-root goes with --tsa URL"),
-        (["--approvals", "99"], "--approvals 99: expected 0 to 20 people"),
-        (["--out", "."], "is a folder: name a file for the bundle"),
+        ("bundle nothing", "no run 'nothing'"),
+        ("bundle latest --out .", "'.' is a folder: name a file for the bundle"),
+        ("bundle latest --approvals 21", "--approvals 21: expected 0 to 20 people"),
+        ("bundle latest --tsa http://127.0.0.1:1/", "--tsa needs --tsa-root FILE: the certificate by which its"),
+        ("bundle latest --tsa-root root.pem", "--tsa-root goes with --tsa URL"),
+        ("bundle latest --tsa ftp://a --tsa-root root.pem", "'ftp://a' is not the address of a timestamp authority"),
+        ("bundle latest --tsa http://a --tsa-root none", "--tsa-root 'none' is not a certificate file (PEM) that can"),
+        ("bundle latest --tsa http://a --tsa-root junk", "--tsa-root 'junk' is not a certificate file (PEM) that can"),
+        ("bundle latest --tsa http://a --tsa-root empty", "--tsa-root 'empty' is not a certificate file (PEM) that ca"),
+        ("bundle latest --passphrase-file junk", "wrong passphrase for the report key"),
+        ("verify", "Missing argument 'FILE'."),
+        ("verify B --root abc", "--root 'abc' is neither a fingerprint (64 hex digits) nor a certificate file that"),
+        ("verify B --root junk", "--root 'junk': "),
+        ("verify B --root empty", "--root 'empty': "),
+        ("verify B --root R --checkpoint none", "the kept checkpoint 'none' cannot be read: No such file or directory"),
+        ("verify B --root R --checkpoint junk", "'junk' is neither a checkpoint nor a bundle: "),
+        ("verify B --root R --policy none", ""),
+        ("verify B --root R --policy junk", ""),
+        ("verify B --root R --policy odd.yaml", ""),
+        ("verify B --root R --policy less.yaml", ""),
+        ("verify B --root R --tsa-root junk", "--tsa-root 'junk' is not a certificate file (PEM) that can be read"),
+        ("verify B --root R --tsa-root empty", "--tsa-root 'empty' is not a certificate file (PEM) that can be read"),
+        ("tsa serve --port 70000", "cannot listen on 127.0.0.1, port 70000: "),
+        ("tsa serve --host a..b", "cannot listen on a..b, port 3161: "),
+        ("tsa serve --host 192.0.2.1", "cannot listen on 192.0.2.1, port 3161: "),
+        ("tsa serve --passphrase-file junk", "wrong passphrase for the timestamp key"),
     ],
 )
-def test_bundle_refuses_bad_options_in_one_sentence(cli, examined, monkeypatch, options, sentence):
-    monkeypatch.chdir(examined)
-    told = cli("bundle", "latest", *options)
-    assert (told.code, told.stdout, told.stderr.count("\n")) == (2, "", 1)
-    assert sentence in told.stderr
+def test_bad_input_is_told_in_one_sentence(cli, bench, root, workspace, typed, complaint):
+    (workspace.root / "junk").write_text("not what it should be\n")
+    (workspace.root / "empty").write_bytes(b"")
+    (workspace.root / "root.pem").write_bytes(pem(bench.store.root))
+    (workspace.root / "odd.yaml").write_text("approvals_requird: 1\n")
+    (workspace.root / "less.yaml").write_text("approvals_required: -1\n")
+    (workspace.root / "B").write_bytes(b"no bundle")
+    told = cli(*(root if word == "R" else word for word in typed.split()))
+    assert (told.code, told.stdout, told.stderr.count("\n")) == (2, "", 1), told
+    assert told.stderr.startswith(f"workbench: {complaint}")
+    assert not any(word in told.stderr for word in ("Traceback", "defect", WORKING))
+    assert not workspace.reports.exists()
+
+
+def test_a_run_that_was_edited_has_no_bundle(cli, bench, workspace):
+    (run,) = workspace.runs.iterdir()
+    (run / "values.json").write_text("{}")
+    told = cli("bundle", "latest")
+    assert (told.code, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"workbench: values.json of run {run.name} is not the file that the ledger recorded")
+
+
+def test_without_keys_or_terminal_the_ways_are_told(cli, bench, workspace, monkeypatch):
+    monkeypatch.delenv("WORKBENCH_PASSPHRASE")
+    monkeypatch.setattr(sys, "stdin", None)
+    told = cli("bundle", "latest")
+    assert told.code == 2
+    assert told.stderr == (
+        "workbench: a passphrase is needed for the report, ledger and timestamp keys: there is no terminal to ask on, "
+        "so name a file with --passphrase-file or set WORKBENCH_PASSPHRASE\n"
+    )
+    shutil.rmtree(workspace.keys)
+    for command in ("bundle latest", "tsa serve"):
+        told = cli(*command.split())
+        assert (told.code, told.stderr) == (2, "workbench: there are no keys yet: `workbench keys init` makes them\n")
+
+
+# Verdicts
+
+
+def test_verify_says_valid_with_limits_and_leaves_3(cli, bench, bundle, root, workspace):
+    told = cli("verify", bundle, "--root", root)
+    assert (told.code, told.stderr) == (3, "")
+    assert told.stdout.startswith(f"VALID WITH LIMITS  {Path(bundle).name}\n\nL_TIME_LOCAL  timestamps/report.tsr\n")
+    spelled = ":".join(root.upper()[i : i + 2] for i in range(0, 64, 2))
+    cli("keys", "export-root", "--out", "root.pem")
+    for given in (spelled, "root.pem"):
+        assert cli("verify", bundle, "--root", given) == told
+    as_json = cli("verify", bundle, "--root", root, "--json")
+    assert (as_json.code, json.loads(as_json.stdout)["verdict"]) == (3, "VALID WITH LIMITS")
+
+
+def test_verify_leaves_1_for_a_forgery_and_names_the_file(cli, bench, bundle, root, workspace):
+    path = workspace.root / bundle
+    path.write_bytes(path.read_bytes().replace(b"Does it run?", b"Does it fly?"))
+    told = cli("verify", bundle, "--root", root)
+    assert (told.code, told.stderr) == (1, "")
+    assert told.stdout.startswith("INVALID  ")
+    as_json = cli("verify", bundle, "--root", root, "--json")
+    assert (as_json.code, json.loads(as_json.stdout)["proven"]) == (1, {})
+    assert cli("verify", bundle, "--root", "00" * 32).code == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [
+        (["none.zip", "--root", "00" * 32], "C_FILE"),
+        (["reports", "--root", "00" * 32], "C_FILE"),
+        (["BUNDLE"], "C_ROOT"),
+    ],
+)
+def test_verify_leaves_2_for_what_it_cannot_check(cli, bench, bundle, typed, code):
+    arguments = [bundle if word == "BUNDLE" else word for word in typed]
+    told = cli("verify", *arguments)
+    assert (told.code, told.stderr) == (2, "")
+    assert told.stdout.startswith("CANNOT CHECK  ")
+    as_json = cli("verify", *arguments, "--json")
+    assert (as_json.code, codes(as_json)) == (2, {code})
+
+
+def test_verify_leaves_0_where_an_outside_authority_says_when(cli, bench, root, workspace):
+    clock = SystemClock()
+    root_key, key = generate_key(KeyType.P256), generate_key(KeyType.P256)
+    outside = issue_root(root_key, identity="outside", clock=clock)
+    own = issue(Role.TIMESTAMP, key.public_key(), identity="outside", root_key=root_key, root=outside, clock=clock)
+    (workspace.root / "outside.pem").write_bytes(pem(outside))
+    with serve(LocalAuthority(key, own, clock=clock)) as server:
+        told = cli("bundle", "latest", "--tsa", server.url, "--tsa-root", "outside.pem")
+    assert (told.code, told.stderr) == (0, "")
+    valid = cli("verify", told.stdout.strip(), "--root", root, "--tsa-root", "outside.pem")
+    assert (valid.code, valid.stdout.split()[0]) == (0, "VALID")
+    (workspace.root / "strict.yaml").write_text("external_time: true\n")
+    strict = ["--policy", "strict.yaml", "--json"]
+    assert cli("verify", told.stdout.strip(), "--root", root, "--tsa-root", "outside.pem", *strict).code == 0
+    assert codes(cli("verify", told.stdout.strip(), "--root", root, *strict)) == {"E_POLICY", "L_TIME_LOCAL"}
+
+
+def test_an_outside_authority_that_is_down_is_told_and_the_bundle_is_made(cli, bench, workspace):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+    (workspace.root / "outside.pem").write_bytes(pem(bench.store.root))
+    told = cli("bundle", "latest", "--tsa", url, "--tsa-root", "outside.pem")
+    assert (told.code, told.stderr.count("\n")) == (0, 1)
+    assert told.stderr.startswith("workbench: no outside timestamp: ")
+    assert (workspace.root / told.stdout.strip()).is_file()
+    assert json.loads(cli("ledger", "show", "--type", "tsa.degraded", "--json").stdout)[0]["trouble"] == "unreachable"
+
+
+def test_an_examiner_may_ask_for_more_than_the_bundle_has(cli, bench, bundle, root, workspace):
+    (workspace.root / "policy.yaml").write_text("approvals_required: 2\n")
+    told = cli("verify", bundle, "--root", root, "--policy", "policy.yaml", "--json")
+    assert (told.code, codes(told)) == (1, {"E_POLICY", "E_APPROVALS", "L_TIME_LOCAL"})
+    required = cli("bundle", "latest", "--approvals", "2")
+    assert (required.code, required.stdout.endswith("-v2.evidence.zip\n")) == (0, True)
+    told = cli("verify", required.stdout.strip(), "--root", root, "--policy", "policy.yaml", "--json")
+    assert (told.code, codes(told)) == (1, {"E_APPROVALS", "L_TIME_LOCAL"})
+
+
+def test_a_bundle_is_held_against_a_checkpoint_that_was_kept(cli, bench, root, workspace):
+    told = cli("ledger", "checkpoint", "--out", "kept/checkpoint")
+    assert (told.code, told.stderr) == (0, "")
+    assert (workspace.root / "kept" / "checkpoint").read_text() == told.stdout
+    bundle = cli("bundle", "latest").stdout.strip()
+    kept = cli("verify", bundle, "--root", root, "--checkpoint", "kept/checkpoint", "--json")
+    assert (kept.code, codes(kept)) == (3, {"L_TIME_LOCAL"})
+    assert not any("rewritten as a whole" in item for item in json.loads(kept.stdout)["not_checked"])
+    cli("ledger", "checkpoint", "--out", "later")
+    later = cli("verify", bundle, "--root", root, "--checkpoint", "later", "--json")
+    assert (later.code, codes(later)) == (1, {"E_LOG_ROLLBACK", "L_TIME_LOCAL"})
+    newer = cli("bundle", "latest", "--out", "newer.zip").stdout.strip()
+    assert codes(cli("verify", bundle, "--root", root, "--checkpoint", newer, "--json")) == {"L_TIME_LOCAL"}
+
+
+# The time authority
+
+
+@contextmanager
+def serving(workspace, *options):
+    """``tsa serve`` in a process of its own: the process and its address."""
+    command = [sys.executable, "-m", "workbench", "tsa", "serve", *options]
+    environment = {**os.environ, "WORKBENCH_PASSPHRASE": WORKING}
+    with subprocess.Popen(
+        command, cwd=workspace.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            url = process.stdout.readline().strip()
+            assert url.startswith("http://127.0.0.1:"), process.communicate()
+            yield process, url
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow
-def test_the_time_authority_serves_openssl_and_stops_when_told(examined, tmp_path):
-    command = [sys.executable, "-m", "workbench", "--workspace", str(examined), "tsa", "serve", "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        url = server.stdout.readline().strip()
-        port = int(re.search(r":(\d+)/", url)[1])
-        (tmp_path / "report.pdf").write_bytes(b"a report")
-        query = ["openssl", "ts", "-query", "-data", "report.pdf", "-sha256", "-cert", "-out", "q.tsq"]
-        subprocess.run(query, cwd=tmp_path, check=True, capture_output=True)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        headers = {"Content-Type": "application/timestamp-query"}
-        connection.request("POST", "/", (tmp_path / "q.tsq").read_bytes(), headers)
-        (tmp_path / "r.tsr").write_bytes(connection.getresponse().read())
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
+def test_the_time_authority_answers_openssl_logs_it_and_ends_cleanly(bench, workspace, tmp_path, sent):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+
+    def run(*words):
+        return subprocess.run([openssl, "ts", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    (tmp_path / "data").write_text("what is stamped\n")
+    (tmp_path / "root.pem").write_bytes(pem(bench.store.root))
+    assert run("-query", "-data", "data", "-sha256", "-cert", "-out", "query").returncode == 0
+    with serving(workspace, "--port", "0") as (process, url):
+        connection = http.client.HTTPConnection(url.removeprefix("http://").rstrip("/"), timeout=30)
+        headers = {"content-type": "application/timestamp-query"}
+        connection.request("POST", "/", (tmp_path / "query").read_bytes(), headers)
+        answer = connection.getresponse()
+        (tmp_path / "answer").write_bytes(answer.read())
         connection.close()
-        check = [
-            "openssl", "ts", "-verify", "-queryfile", "q.tsq", "-in", "r.tsr", "-CAfile", str(examined / "root.pem"),
-            "-attime", str(int(datetime.now(UTC).timestamp())),
-        ]  # fmt: skip
-        verified = subprocess.run(check, cwd=tmp_path, check=False, capture_output=True, text=True)
-        assert "Verification: OK" in verified.stdout + verified.stderr
-        taken = subprocess.run([*command[:-1], str(port)], capture_output=True, text=True, check=False)
-        assert (taken.returncode, taken.stderr.count("\n")) == (2, 1)
-        assert f"cannot listen on 127.0.0.1, port {port}" in taken.stderr
-    finally:
-        time.sleep(0.1)
-        server.send_signal(signal.SIGINT)
-        _, errors = server.communicate(timeout=20)
-    assert server.returncode == 130
-    assert "Traceback" not in errors
-    shown = subprocess.run(
-        [sys.executable, "-m", "workbench", "--workspace", str(examined), "ledger", "show", "--type",
-         "timestamp.issued", "--json"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert len(json.loads(shown.stdout)) == 1
+        assert answer.status == 200
+        process.send_signal(sent)
+        stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (130, "")
+    assert stderr in ("", "workbench: stopped\n")
+    checked = run("-verify", "-data", "data", "-in", "answer", "-CAfile", "root.pem")
+    assert (checked.returncode, "Verification: OK" in checked.stdout) == (0, True), checked.stderr
+    (row,) = open_ledger(workspace).query("SELECT entry FROM entries WHERE type = 'timestamp.issued'")
+    entry = json.loads(row["entry"])
+    assert entry["imprint"] == sha256_bytes(b"what is stamped\n")
+    assert entry["timestampSha256"] == sha256_bytes((tmp_path / "answer").read_bytes())
+
+
+def test_a_port_that_is_taken_is_told_in_one_sentence(cli, bench):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        told = cli("tsa", "serve", "--port", port)
+    assert (told.code, told.stdout) == (2, "")
+    assert told.stderr == f"workbench: cannot listen on 127.0.0.1, port {port}: Address already in use\n"
+
+
+def test_the_noun_alone_shows_its_verbs(cli):
+    told = cli("tsa")
+    assert (told.code, "serve" in told.stdout) == (0, True)

@@ -17,7 +17,7 @@ from workbench.clock import VirtualClock
 from workbench.errors import IntegrityError, LedgerBusyError, LedgerError, StorageError
 from workbench.experiments import Journal, Run, Status, list_runs, plan, recover
 from workbench.experiments.execution import run
-from workbench.experiments.runs import create_run, running, write_record
+from workbench.experiments.runs import create_run, write_record
 from workbench.files import canonical_json, sha256_bytes, sha256_file
 from workbench.ledger import Ledger, open_ledger
 from workbench.workspace import Workspace
@@ -239,6 +239,19 @@ def test_a_ledger_that_is_not_as_it_was_left_starts_nothing_and_leaves_no_folder
     assert "Traceback" not in told.stderr
 
 
+def test_a_run_that_cannot_be_prepared_leaves_no_folder_and_no_entry(
+    workspace: Workspace, make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise LookupError("a defect")
+
+    (one,) = plan(workspace, make(*RECORDS))
+    monkeypatch.setattr("workbench.experiments.runner.code_version", broken)
+    with pytest.raises(LookupError):
+        run(workspace, one)
+    assert (list(workspace.runs.iterdir()), logged(workspace)) == ([], [])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "status", "timeout"),
@@ -311,11 +324,13 @@ def test_a_runner_killed_while_it_waits_for_the_ledger_leaves_no_trace_there(
     spec = make(*RECORDS)
     environment = {**os.environ, "WORKBENCH_HOME": str(workspace.root)}
     command = [sys.executable, "-m", "workbench"]
-    with open_ledger(workspace).transaction():
-        with subprocess.Popen([*command, "run", str(spec)], env=environment, stdout=-1, stderr=-1) as process:
-            wait_for(lambda: list(workspace.runs.glob("*/run.json")), process)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+    with (
+        open_ledger(workspace).transaction(),
+        subprocess.Popen([*command, "run", str(spec)], env=environment, stdout=-1, stderr=-1) as process,
+    ):
+        wait_for(lambda: list(workspace.runs.glob("*/run.json")), process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
     told = subprocess.run([*command, "runs"], env=environment, capture_output=True, text=True, check=True)
     (run,) = list_runs(workspace)
     assert told.stderr == f"workbench: run {run.id} lost its runner; it is now KILLED\n"

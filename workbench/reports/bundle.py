@@ -43,6 +43,7 @@ from workbench.workspace import Workspace
 __all__ = ["Bundled", "bundle_run", "record_approval"]
 
 DATA_LIMIT: Final = 100 * 2**20  # bytes of data that go in unasked
+_DECISION: Final = "SELECT 1 FROM entries WHERE type = 'approval.recorded' AND entry ->> 'envelopeSha256' = ?"
 _MEDIA: Final = {
     ".ipynb": "application/x-ipynb+json",
     ".json": "application/json",
@@ -150,8 +151,6 @@ def record_approval(custody: Custody, report_id: str, envelope: bytes, *, actor:
 
 
 # What goes in
-
-_DECISION: Final = "SELECT 1 FROM entries WHERE type = 'approval.recorded' AND entry ->> 'envelopeSha256' = ?"
 
 
 def _logged(custody: Custody, run: Run) -> RunResult:
