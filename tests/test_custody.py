@@ -122,6 +122,15 @@ def test_a_crash_before_anything_was_logged_is_mended_by_the_next_step(
     assert custody.ledger.verify().problems == ()
 
 
+def test_a_crash_between_making_a_key_and_logging_it_is_mended_by_the_next_step(custody: Custody, root: Signer) -> None:
+    info = custody.store.add(Role.APPROVAL, PERSON, root=root, identity="anna")
+    assert info.sha256 not in custody.states()
+    start = custody.ledger.size
+    custody.add(Role.APPROVAL, PERSON, root=root, identity="ben")
+    assert told(custody, start) == [("key.issued", "approval")] * 2
+    assert custody.states()[info.sha256]["state"] == "active"
+
+
 def test_keys_whose_making_was_interrupted_do_not_stand_in_the_way(
     begin: Callable[..., Custody], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "canonical_json",
     "is_locked",
     "locked",
+    "one_at_a_time",
     "sha256_bytes",
     "sha256_file",
     "staging",
@@ -104,6 +105,20 @@ def locked(path: Path) -> Iterator[IO[bytes]]:
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield file
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Let one process or thread at a time read and rewrite the small file ``path``; the others wait in the kernel.
+
+    The lock is on ``<name>.lock`` beside it, because ``path`` itself is replaced when it is written.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.with_name(f"{path.name}.lock").open("ab")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def is_locked(path: Path) -> bool:

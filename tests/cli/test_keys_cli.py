@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import shutil
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -211,6 +212,22 @@ def test_the_root_is_exported_for_examiners(cli, keyed, workspace):
     root = keyed.store.root
     assert (told.code, told.stdout, told.stderr) == (0, f"{fingerprint(root)}\n", "")
     assert x509.load_pem_x509_certificate((workspace.root / "for/examiners/root.pem").read_bytes()) == root
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_the_fingerprint_is_the_one_that_others_compute(cli, keyed, workspace):
+    told = cli("keys", "export-root", "--out", "root.pem")
+    command = ["openssl", "x509", "-in", "root.pem", "-noout", "-fingerprint", "-sha256"]
+    computed = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=True)
+    assert computed.stdout.split("=")[1].replace(":", "").lower() == told.stdout
+
+
+def test_a_damaged_key_file_is_told_from_a_wrong_passphrase(cli, keyed, workspace):
+    (key,) = workspace.keys.glob("report-*.key")
+    key.write_bytes(key.read_bytes().replace(b'"m":64', b'"m":65'))
+    told = cli("ledger", "checkpoint")
+    assert (told.code, told.stdout) == (2, "")
+    assert told.stderr == f"workbench: the key file '{key.name}' is damaged: take it from a backup\n"
 
 
 @pytest.mark.parametrize("typed", ["list", "list --json", "export-root", "rotate report", "add report"])

@@ -5,7 +5,6 @@ who does not trust this machine: for that there is ``ExternalAuthority``.
 """
 
 import contextlib
-import fcntl
 import json
 import secrets
 import threading
@@ -27,7 +26,7 @@ from workbench.evidence.timestamps.chain import check_in_use
 from workbench.evidence.timestamps.frame import POLICY, Frame, content_of
 from workbench.evidence.timestamps.signing import SigningKey, sign
 from workbench.evidence.timestamps.structures import HASH_SIZES, read_request, rejection
-from workbench.files import sha256_bytes, storage_errors, write_atomic
+from workbench.files import one_at_a_time, sha256_bytes, write_atomic
 
 __all__ = ["POLICY", "Issued", "LocalAuthority"]
 
@@ -217,17 +216,8 @@ class _LastTime:
             write_atomic(self._path, json.dumps(document).encode())
         self.time = time
 
-    @contextlib.contextmanager
-    def _locked_file(self) -> Iterator[None]:
-        if self._path is None:
-            yield
-            return
-        with storage_errors(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            file = self._path.with_name(f"{self._path.name}.lock").open("ab")
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def _locked_file(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._path is None else one_at_a_time(self._path)
 
     @staticmethod
     def _kept(path: Path) -> datetime:

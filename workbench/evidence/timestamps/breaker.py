@@ -9,7 +9,6 @@ command it is. An invalid token opens the breaker at once: something stands wher
 """
 
 import contextlib
-import fcntl
 import json
 import threading
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from typing import Any, Final
 
 from workbench.clock import Clock
 from workbench.errors import TimestampError
-from workbench.files import storage_errors, write_atomic
+from workbench.files import one_at_a_time, write_atomic
 
 __all__ = ["Breaker", "BreakerState"]
 
@@ -143,16 +142,8 @@ class Breaker:
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
-        with self._lock:
-            if self._path is None:
-                yield
-                return
-            with storage_errors(self._path):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                file = self._path.with_name(f"{self._path.name}.lock").open("ab")
-            with file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield
+        with self._lock, contextlib.nullcontext() if self._path is None else one_at_a_time(self._path):
+            yield
 
     def _read(self) -> _Record:
         if self._path is None:

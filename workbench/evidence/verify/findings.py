@@ -89,7 +89,7 @@ CODES: Final[dict[str, Code]] = {
     "E_PATH": Code(
         _INVALID,
         "A file in it bears a name that could be taken for another or lead out of its folder; that is no accident.",
-        "It does not mean that something was overwritten: nothing inside was opened.",
+        "That something was overwritten: nothing inside was opened.",
         "Do not unpack the file with other programs. " + _ASK,
     ),
     "E_JSON": Code(
@@ -101,13 +101,13 @@ CODES: Final[dict[str, Code]] = {
     "E_ROOT": Code(
         _INVALID,
         "Somebody else's keys made it, or the fingerprint was mistyped.",
-        "It does not mean that the numbers are wrong; it means that nobody you trust stands for them.",
+        "That the numbers are wrong; it means that nobody you trust stands for them.",
         "Do not take the fingerprint from the bundle; look in the thesis or ask the university.",
     ),
     "E_FILE_CHANGED": Code(
         _INVALID,
         "The file was changed after it was signed.",
-        "It does not mean that other files were changed: each is named here by itself.",
+        "That other files were changed: each is named here by itself.",
         "Ask for the original.",
     ),
     "E_FILE_MISSING": Code(
@@ -131,19 +131,19 @@ CODES: Final[dict[str, Code]] = {
     "E_CERT": Code(
         _INVALID,
         "The signer had no valid certificate for that when the signature was made.",
-        "It does not mean that the file was changed.",
+        "That the file was changed.",
         "Ask the signer which certificate should have been used.",
     ),
     "E_ROLE": Code(
         _INVALID,
         "A key did work that is not its own; keys are kept apart so that no one person can do everything.",
-        "It does not mean that the file was changed.",
+        "That the file was changed.",
         "Ask the project who signed, and why with that key.",
     ),
     "E_KEY_REUSE": Code(
         _INVALID,
         "Two roles that must be different people or machines are one key.",
-        "It does not mean that the file was changed.",
+        "That the file was changed.",
         "Ask the project to issue separate keys and sign again.",
     ),
     "E_REVOKED": Code(
@@ -161,13 +161,13 @@ CODES: Final[dict[str, Code]] = {
     "E_TSR_IMPRINT": Code(
         _INVALID,
         "The timestamp is genuine but belongs to another document.",
-        "It does not mean that the authority was dishonest.",
+        "That the authority was dishonest.",
         _ASK,
     ),
     "E_FUTURE": Code(
         _INVALID,
         "Either this computer's clock is slow or the bundle's time is false.",
-        "It does not mean that the file was changed.",
+        "That the file was changed.",
         "Check this computer's clock first.",
     ),
     "E_TIME": Code(
@@ -185,7 +185,7 @@ CODES: Final[dict[str, Code]] = {
     "E_APPROVAL_OTHER": Code(
         _INVALID,
         "The decision was on something else than this report.",
-        "It does not mean that the decision was forged.",
+        "That the decision was forged.",
         "Ask for the decision on this report, or for the report that was decided on.",
     ),
     "E_APPROVAL_HIDDEN": Code(
@@ -197,7 +197,7 @@ CODES: Final[dict[str, Code]] = {
     "E_NOT_LOGGED": Code(
         _INVALID,
         "It was signed but never entered in the log, so it could have been made at any time, and as often as wanted.",
-        "It does not mean that the signature is false.",
+        "That the signature is false.",
         "Ask the project for the log entry.",
     ),
     "E_LOG": Code(
@@ -215,73 +215,73 @@ CODES: Final[dict[str, Code]] = {
     "E_LOG_ROLLBACK": Code(
         _INVALID,
         "The audit history ends before the checkpoint that you hold: it was cut, or this bundle is older than that.",
-        "It does not mean that an entry was changed.",
+        "That an entry was changed.",
         "Keep both files, and ask for a bundle made today. To compare two bundles, give the other as the checkpoint.",
     ),
     "E_RUN_MISMATCH": Code(
         _INVALID,
         "A result was changed between the end of its run and the signature, or belongs to another run.",
-        "It does not mean that the run itself was honest; only running it again shows that.",
+        "That the run itself was honest; only running it again shows that.",
         "Ask for the run's own results, or have it run again.",
     ),
     "E_POLICY": Code(
         _INVALID,
         "The report was made under rules weaker than yours, or its rules were changed.",
-        "It does not mean that the file was changed.",
+        "That the file was changed.",
         "Decide whether the weaker rules are enough for you, or ask for what is missing.",
     ),
     "C_ROOT": Code(
         _CANNOT,
         "Without a fingerprint from outside, a forged bundle looks like a genuine one.",
-        "It does not mean that anything is wrong.",
+        "That anything is wrong.",
         "Give --root with the fingerprint from the thesis or the university, never one from the bundle.",
     ),
     "C_VERSION": Code(
         _CANNOT,
         "The bundle was made by a newer version, whose rules this one does not know.",
-        "It does not mean that anything is wrong.",
+        "That anything is wrong.",
         "Check it with a newer version.",
     ),
     "C_FILE": Code(
         _CANNOT,
         "There is nothing to check.",
-        "It does not mean that anything is wrong with the bundle.",
+        "That anything is wrong with the bundle.",
         "Check the path.",
     ),
     "E_SUPERSEDED": Code(
         _LIMIT,
         "Authentic, but a newer version of the report exists.",
-        "It does not mean that this version was wrong.",
+        "That this version was wrong.",
         "Ask for the newest version.",
     ),
     "L_TIME_LOCAL": Code(
         _LIMIT,
         "Time was set by the workbench itself. It proves order, not the calendar date.",
-        "It does not mean that the date is false.",
+        "That the date is false.",
         "For an independent date ask for a bundle stamped by an outside authority (--tsa), and give its certificate.",
     ),
     "L_DEMO": Code(
         _LIMIT,
         "The keys are demonstration keys, and everybody knows their passphrase.",
-        "It does not mean that the file was changed.",
+        "That the file was changed.",
         "Do not use it as evidence; ask for a bundle signed with real keys.",
     ),
     "L_REJECTED": Code(
         _LIMIT,
         "A reviewer did not agree; the decision and its words are in the bundle.",
-        "It does not mean that the data is wrong.",
+        "That the data is wrong.",
         "Read the decision.",
     ),
     "L_RUN_ENDED": Code(
         _LIMIT,
         "The run did not complete; what it left is shown as it was, and no claim rests on it.",
-        "It does not mean that the file was changed.",
+        "That the file was changed.",
         "Ask for a completed run.",
     ),
     "L_ERASED": Code(
         _LIMIT,
         "Personal details bound to some entries were erased, as the law may demand; the entries themselves stand.",
-        "It does not mean that evidence was hidden: who, when and on what basis is logged.",
+        "That evidence was hidden: who, when and on what basis is logged.",
         "If you need the details, ask the project.",
     ),
 }
