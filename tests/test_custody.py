@@ -172,7 +172,7 @@ def test_a_person_gets_a_key_and_the_ledger_hears_of_it(custody: Custody, root: 
         (Role.REPORT, None, "there is a report key already: `workbench keys rotate report` replaces it"),
         (Role.TIMESTAMP, None, "there is a timestamp key already"),
         (Role.APPROVAL, "Anna Smith", "'Anna Smith' cannot name a key"),
-        (Role.APPROVAL, "anna", "there is a approval key 'anna' already"),
+        (Role.APPROVAL, "anna", "there is already the approval key 'anna'"),
     ],
 )
 def test_a_key_that_cannot_be_had_leaves_nothing(

@@ -315,7 +315,7 @@ class KeyStore:
         if not _IDENTITY.fullmatch(identity):
             raise InputError(f"{identity!r} cannot name a key: small letters, digits and '-', at most 40")
         if any(info.role is role and info.identity == identity and info.held for info in self.issued()):
-            raise InputError(f"there is a {role.value} key {identity!r} already: rotate it to get a new one")
+            raise InputError(f"there is already the {role.value} key {identity!r}: rotate it to get a new one")
         if not self.demo:
             check_passphrase(passphrase)
         return self._issue(role, identity, DEMO_PASSPHRASE if self.demo else passphrase, root, lifetime, KeyType.P256)
