@@ -16,7 +16,6 @@ Three steps, because other things happen in between: ``sign_report``, log it, ``
 
 import base64
 import hashlib
-import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from workbench.clock import Clock, SystemClock, utc
 from workbench.errors import EvidenceError
 from workbench.evidence.archive import write_archive
 from workbench.evidence.certificates import Role, fingerprint, identity_of, pem, role_of
-from workbench.evidence.checkpoint import Checkpoint, Proof, SignedCheckpoint
+from workbench.evidence.checkpoint import Checkpoint, Proof, SignedCheckpoint, consistency_document
 from workbench.evidence.envelope import Envelope
 from workbench.evidence.keys import Signer
 from workbench.evidence.merkle import Tree, leaf_hash
@@ -300,22 +299,11 @@ def pack(
     members["log/checkpoint"] = log.note
     members["log/report.tlog-proof"] = bytes(Proof(index, tuple(tree.inclusion_proof(index)), log.note))
     members["log/entries.jsonl"] = b"".join(entry + b"\n" for entry in log.entries)
-    members["log/consistency.json"] = consistency(tree, first)
+    members["log/consistency.json"] = consistency_document(tree, first)
     members["trust/certs.pem"] = pem(*sorted(certificates, key=_certificate_order))
     if SignedCheckpoint.read(log.note).checkpoint.root != tree.root():
         raise EvidenceError("the checkpoint is not one of these entries")
     return write_archive(members)
-
-
-def consistency(tree: Tree, first: int) -> bytes:
-    """``log/consistency.json``: that the log at the report's previous checkpoint is the beginning of this one."""
-    content = {
-        "v": 1,
-        "first": {"size": first, "root": base64.b64encode(tree.root(first)).decode()},
-        "second": {"size": len(tree), "root": base64.b64encode(tree.root()).decode()},
-        "proof": [base64.b64encode(node).decode() for node in tree.consistency_proof(first)],
-    }
-    return json.dumps(content, indent=1).encode() + b"\n"
 
 
 def _named(approvals: Sequence[bytes]) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ A checkpoint (c2sp.org/tlog-checkpoint) says how many entries a log has and what
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +23,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from workbench.errors import EvidenceError, MalformedError
+from workbench.evidence.merkle import Tree
 from workbench.evidence.strict import decode_base64, text
 
-__all__ = ["Checkpoint", "Proof", "SignedCheckpoint", "key_id"]
+__all__ = ["Checkpoint", "Proof", "SignedCheckpoint", "consistency_document", "key_id"]
 
 _ED25519: Final = b"\x01"
 _DASH: Final = "\u2014"
@@ -161,3 +163,14 @@ def _hashes(lines: Sequence[str]) -> tuple[bytes, ...]:
     if any(len(node) != 32 for node in hashes) or len(hashes) > 64:
         raise MalformedError("the proof's hashes are not at most 64 of 32 bytes")
     return hashes
+
+
+def consistency_document(tree: Tree, first: int) -> bytes:
+    """``log/consistency.json`` in its one spelling: that the log at the report's previous checkpoint is the beginning of this one."""
+    content = {
+        "v": 1,
+        "first": {"size": first, "root": base64.b64encode(tree.root(first)).decode()},
+        "second": {"size": len(tree), "root": base64.b64encode(tree.root()).decode()},
+        "proof": [base64.b64encode(node).decode() for node in tree.consistency_proof(first)],
+    }
+    return json.dumps(content, indent=1).encode() + b"\n"

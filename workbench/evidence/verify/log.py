@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from workbench.errors import EvidenceError, MalformedError, TimestampError
 from workbench.evidence.certificates import Role, fingerprint, public_key_of
-from workbench.evidence.checkpoint import Checkpoint, Proof, SignedCheckpoint
+from workbench.evidence.checkpoint import Checkpoint, Proof, SignedCheckpoint, consistency_document
 from workbench.evidence.entries import Entry, UnknownEntryError, read_entry
 from workbench.evidence.merkle import Tree, leaf_hash, verify_consistency, verify_inclusion
 from workbench.evidence.strict import decode_base64, read_object
@@ -210,11 +210,9 @@ def _consistency_holds(data: bytes, first: int, tree: Tree) -> bool:
         sizes = [content[name]["size"] for name in ("first", "second")]
     except (MalformedError, KeyError, TypeError):
         return False
-    from workbench.evidence.bundle import consistency  # the one spelling
-
     return (
         sizes == [first, len(tree)]
         and roots[1] == tree.root()
         and verify_consistency(first, len(tree), roots[0], roots[1], proof)
-        and consistency(tree, first) == data
+        and consistency_document(tree, first) == data
     )
