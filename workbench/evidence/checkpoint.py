@@ -166,7 +166,7 @@ def _hashes(lines: Sequence[str]) -> tuple[bytes, ...]:
 
 
 def consistency_document(tree: Tree, first: int) -> bytes:
-    """``log/consistency.json`` in its one spelling: that the log at the report's previous checkpoint is the beginning of this one."""
+    """``log/consistency.json``, in its one spelling: that the log's first entries are still its beginning."""
     content = {
         "v": 1,
         "first": {"size": first, "root": base64.b64encode(tree.root(first)).decode()},
