@@ -40,7 +40,8 @@ check: $(READY) ## lint, format, types, notebooks without outputs, docs under te
 	$(BIN)/python tests/check_notebooks.py notebooks
 	$(BIN)/python -m pytest -m docs
 
-bench: $(READY) ## the benchmarks behind every speed claim
+bench: $(READY) ## the benchmarks behind every speed claim, with the libraries they compare with
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	$(BIN)/python -m benchmarks
 
 lab: $(READY) ## JupyterLab on the project
