@@ -1,78 +1,108 @@
-"""From a dataset to a table of features: one SQL query."""
+"""From a dataset to a table of features."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from workbench.errors import InputError, nearest
 from workbench.events import Dataset, LabelSet
-from workbench.features.definitions import FEATURES, spec_sha256
+from workbench.features.batch import Engine, Rows, compute
+from workbench.features.spec import FeatureSpec
 
-__all__ = ["FeatureTable", "build"]
+__all__ = ["FeatureTable", "build", "table_of"]
 
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Features of labelled events, in event order.
+    """Features of events, in event order (``seq``).
 
-    ``X``: DataFrame of shape (n, number of features), float64. ``y``: shape (n,), 1 for a violation. ``users``: shape
-    (n,), the user of each event, for grouping. ``event_id`` and ``timestamp`` (datetime64, UTC): shape (n,).
+    ``X``: DataFrame of shape (n, k), float64, with the columns of ``spec``; never NaN. ``y``: shape (n,), int8, 1 for a
+    violation, 0 for compliant, -1 where nobody said anything. ``users``: shape (n,), the user of each event, for
+    grouping. ``event_id``: shape (n,). ``time``: shape (n,), effective time, µs UTC. ``known``: shape (n,), when the
+    label that ``y`` holds became known, µs UTC; the largest int64 where there is none.
     """
 
     X: pd.DataFrame
     y: npt.NDArray[np.int8]
     users: npt.NDArray[np.object_]
     event_id: npt.NDArray[np.object_]
-    timestamp: npt.NDArray[np.datetime64]
-    spec_sha256: str
+    time: npt.NDArray[np.int64]
+    known: npt.NDArray[np.int64]
+    spec: FeatureSpec
+    dataset_sha256: str
+    labels_sha256: str | None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def timestamp(self) -> npt.NDArray[np.datetime64]:
+        """``time`` as datetime64[us], shape (n,)."""
+        return self.time.view("datetime64[us]")
+
+    @property
+    def spec_sha256(self) -> str:
+        return self.spec.sha256
+
+    def take(self, rows: npt.NDArray[Any]) -> "FeatureTable":
+        """The table of some rows: ``rows`` holds row numbers, or is a mask of shape (n,)."""
+        return replace(
+            self,
+            X=self.X.iloc[rows].reset_index(drop=True),
+            y=self.y[rows],
+            users=self.users[rows],
+            event_id=self.event_id[rows],
+            time=self.time[rows],
+            known=self.known[rows],
+        )
 
 
 def build(
     dataset: Dataset,
     labels: LabelSet | None = None,
     *,
-    features: list[str] | None = None,
-    extra: Mapping[str, str] | None = None,
+    spec: FeatureSpec | None = None,
+    labelled_only: bool = True,
+    engine: Engine = "kernel",
 ) -> FeatureTable:
-    """Compute ``features`` (all, unless named) for every labelled event of ``dataset``.
+    """Compute the features of ``spec`` (all 23, unless given) for the labelled events of ``dataset``, or for all.
 
-    ``extra`` adds features of one's own: name to SQL over the event columns, ``t`` and ``local_us`` (microseconds). A
-    window in it must leave out the event itself and what comes later, as those in ``definitions`` do.
+    Every event counts towards the past of later ones, labelled or not. Of several labels of one event the newest makes
+    ``y``. ``labels`` is the dataset's only label set unless given; without ``labelled_only`` there may be none.
 
-    Every event counts towards the past of later ones, labelled or not. Of several labels of one event the newest
-    counts. ``labels`` is the dataset's only label set unless given.
+    Raises ``NotFoundError`` if there are no labels, ``InputError`` if there are several sets and for SQL of one's own
+    that fails.
 
-    Raises ``InputError`` for an unknown feature, ``NotFoundError`` if there are no labels.
+    >>> import tempfile, pathlib
+    >>> from workbench.events import Population, generate
+    >>> from workbench.workspace import Workspace
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made, _ = generate(Workspace(pathlib.Path(folder)), Population(scale=3, days=7, seed=1))
+    ...     table = build(made, spec=FeatureSpec(names=("hour", "is_first")))
+    >>> list(table.X.columns), int(table.X["is_first"].sum())
+    (['hour', 'is_first'], 3)
     """
-    known = {feature.name: feature for feature in FEATURES}
-    chosen = list(known) if features is None else features
-    for name in chosen:
-        if name not in known:
-            raise InputError(f"unknown feature {name!r}{nearest(name, known)}")
-    expressions = {name: known[name].sql for name in chosen} | dict(extra or {})
-    labels = labels or dataset.labels()
-    columns = ", ".join(f'CAST({sql} AS DOUBLE) AS "{name}"' for name, sql in expressions.items())
-    query = f"""
-        WITH past AS (
-            SELECT *, epoch_us("timestamp") AS t, epoch_us("timestamp") + utc_offset_min::BIGINT * 60000000 AS local_us,
-                   CAST(outcome = 'denied' AS TINYINT) AS denied, CAST(action = 'export' AS TINYINT) AS is_export
-            FROM {dataset.sql}),
-        said AS (
-            SELECT DISTINCT ON (event_id) event_id, label FROM {labels.sql} ORDER BY event_id, labelled_at DESC),
-        wide AS (SELECT seq, event_id, "timestamp", "user", {columns} FROM past)
-        SELECT wide.*, CAST(label = 'violation' AS TINYINT) AS y
-        FROM wide JOIN said USING (event_id) ORDER BY seq"""
+    spec = spec or FeatureSpec()
+    if labels is None and (labelled_only or dataset.label_sets()):
+        labels = dataset.labels()
     with duckdb.connect() as connection:
-        frame = connection.execute(query).df()
+        rows = compute(
+            connection,
+            dataset.sql,
+            labels.sql if labels else None,
+            spec,
+            engine=engine,
+            labelled_only=labelled_only,
+        )
+    return table_of(rows, spec, dataset.digest, labels.digest if labels else None)
+
+
+def table_of(rows: Rows, spec: FeatureSpec, dataset_sha256: str, labels_sha256: str | None) -> FeatureTable:
+    """``rows`` as a table, without a copy of the features."""
+    X = pd.DataFrame(rows.X, columns=list(spec.columns), copy=False)
     return FeatureTable(
-        X=frame[list(expressions)],
-        y=frame["y"].to_numpy(dtype=np.int8),
-        users=frame["user"].to_numpy(dtype=object),
-        event_id=frame["event_id"].to_numpy(dtype=object),
-        timestamp=frame["timestamp"].to_numpy(),
-        spec_sha256=spec_sha256(extra),
+        X, rows.y, rows.users, rows.event_id, rows.time, rows.known, spec, dataset_sha256, labels_sha256
     )
