@@ -37,6 +37,7 @@ def test_a_summary_counts_everything(read):
         "outcomes": {"denied": 1, "success": 1, "unknown": 1},
         "labels": {"compliant": 1, "violation": 1},
         "unlabelled": 1,
+        "label_sets": {made.dataset.labels().digest: {"compliant": 1, "violation": 1}},
         "gaps": [],
         "skipped": {"empty line": 1},
         "rejected": {"the timestamp does not parse": 1},

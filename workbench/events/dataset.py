@@ -1,13 +1,14 @@
 """Datasets and label sets: immutable, named by their digest, checked when opened.
 
 A name such as ``demo`` is a pointer that moves; a digest never does. Wherever a dataset is asked for, its name, its
-digest, or the first 6 or more digits of the digest will do.
+digest, or the first 6 or more digits of the digest will do. Where it has several label sets, ``demo@1a2b3c`` is the
+dataset with the label set of that digest.
 """
 
 import json
 import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -139,24 +140,52 @@ class Dataset(_Snapshot):
     KIND = "dataset"
     TABLE = "events"
 
+    chosen: str | None = None  # digest of the label set that stands for this dataset's, where there are several
+
+    @property
+    def reference(self) -> str:
+        """What opens exactly this again: the digest, and that of the chosen label set after an ``@``."""
+        return self.digest if self.chosen is None else f"{self.digest}@{self.chosen}"
+
     @property
     def workspace(self) -> Workspace:
         return Workspace(self.path.parents[2])
 
     def labels(self, digest: str | None = None) -> LabelSet:
-        """The label set with this digest, or the only one there is for this dataset.
+        """The label set with this digest (or its first 6 or more digits), the chosen one, or the only one there is.
 
         Raises ``NotFoundError`` if there is none, ``InputError`` if there are several and none was named.
         """
-        if digest is not None:
-            return LabelSet.open(self.workspace.labels / digest)
-        found = self.label_sets()
+        wanted = self.chosen if digest is None else digest.removeprefix("sha256:")
+        if wanted is not None and re.fullmatch("[0-9a-f]{64}", wanted) and (self.workspace.labels / wanted).is_dir():
+            found = [LabelSet.open(self.workspace.labels / wanted)]  # alone: another set that is broken must not matter
+            found = [labels for labels in found if labels.identity["dataset"] == self.digest]
+        else:
+            found = self.label_sets()
+        there = ", ".join(labels.digest[:12] for labels in found)
+        if wanted is not None:
+            fits = re.fullmatch("[0-9a-f]{6,64}", wanted) is not None
+            found = [labels for labels in found if fits and labels.digest.startswith(wanted)]
+            if not found:
+                raise NotFoundError(
+                    f"dataset {self.digest[:12]} has no label set {wanted[:12]!r}"
+                    + (f"; there is {there}" if there else "")
+                )
         if not found:
-            raise NotFoundError(f"dataset {self.digest[:12]} has no labels")
+            raise NotFoundError(
+                f"dataset {self.digest[:12]} has no labels: attach some with `workbench events label "
+                f"{self.digest[:12]} FILE`"
+            )
         if len(found) > 1:
-            listed = ", ".join(labels.digest[:12] for labels in found)
-            raise InputError(f"dataset {self.digest[:12]} has several label sets ({listed}): name one")
+            raise InputError(
+                f"dataset {self.digest[:12]} has several label sets ({there}): name one with --labels, or as "
+                f"{self.digest[:12]}@{found[0].digest[:12]}"
+            )
         return found[0]
+
+    def with_labels(self, digest: str) -> "Dataset":
+        """This dataset with the label set of that digest (or its first digits) as its own. Raises as ``labels``."""
+        return replace(self, chosen=self.labels(digest).digest)
 
     def label_sets(self) -> list[LabelSet]:
         """All label sets of this dataset, by digest."""
@@ -202,11 +231,11 @@ def list_datasets(workspace: Workspace) -> dict[str, list[str]]:
 
 
 def open_dataset(workspace: Workspace, reference: str) -> Dataset:
-    """The dataset with this name, digest, or first digits of a digest (6 or more).
+    """The dataset with this name, digest, or first digits of a digest (6 or more); after an ``@``, its label set's.
 
     Raises ``NotFoundError``, ``InputError`` if the digits fit several, ``IntegrityError`` if it was changed.
     """
-    reference = reference.removeprefix("sha256:")
+    reference, at, labels = reference.removeprefix("sha256:").partition("@")
     known = list_datasets(workspace)
     matches = [digest for digest, names in known.items() if reference in names]
     if not matches and re.fullmatch("[0-9a-f]{6,64}", reference):
@@ -217,7 +246,8 @@ def open_dataset(workspace: Workspace, reference: str) -> Dataset:
         raise NotFoundError(f"no dataset {reference!r}{hint}")
     if len(matches) > 1:
         raise InputError(f"{reference!r} fits {len(matches)} datasets: give more digits")
-    return Dataset.open(workspace.datasets / matches[0])
+    found = Dataset.open(workspace.datasets / matches[0])
+    return found.with_labels(labels) if at else found
 
 
 def dataset(reference: str) -> Dataset:

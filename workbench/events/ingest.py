@@ -24,7 +24,7 @@ from workbench.events.snapshot import connect, publish
 from workbench.files import sha256_bytes, sha256_file, staging, sweep_abandoned
 from workbench.workspace import Workspace
 
-__all__ = ["IngestOptions", "IngestResult", "ingest"]
+__all__ = ["IngestOptions", "IngestResult", "check_zone", "ingest", "open_sources"]
 
 _HEAD = 65_536  # bytes looked at to tell the format
 _ENCODINGS = ("utf-8", "utf-16", "latin-1")  # what DuckDB reads without fetching an extension
@@ -72,7 +72,7 @@ def ingest(
         check_name(name)
     sweep_abandoned(workspace.datasets)
     with staging(workspace.datasets) as folder, _within_memory(memory_limit):
-        sources = _open_sources(files, folder, options)
+        sources = open_sources(files, folder, options)
         kind = _one_format(sources, format, options)
         connection = connect(folder, memory_limit=memory_limit)
         shape = ", ".join(f"{quoted(column)} {type_}" for column, type_ in WIDE_COLUMNS.items())
@@ -124,10 +124,10 @@ def _check(format: str, options: IngestOptions) -> None:
         raise InputError(f"unknown format {format!r}{nearest(format, ['auto', *FORMATS])}")
     if options.mapping is not None and format not in ("auto", options.mapping.format):
         raise InputError(f"the mapping file is for format {options.mapping.format!r}, not {format!r}")
-    _check_zone(options.timezone, InputError)
+    check_zone(options.timezone, InputError)
     if options.mapping is not None:
         for zone in options.mapping.zones():
-            _check_zone(zone, MappingError)
+            check_zone(zone, MappingError)
     _check_encoding(options.encoding, InputError)
     if options.mapping is not None:
         _check_encoding(options.mapping.csv.encoding, MappingError)
@@ -135,7 +135,8 @@ def _check(format: str, options: IngestOptions) -> None:
         raise InputError(f"--year {options.year} is not between 1970 and 2200")
 
 
-def _check_zone(zone: str | None, error: type[InputError]) -> None:
+def check_zone(zone: str | None, error: type[InputError]) -> None:
+    """Raise ``error`` unless ``zone`` is None, ``UTC``, ``+HH:MM`` or a name that DuckDB knows."""
     if zone is None or fixed_offset(zone) is not None:
         return
     with duckdb.connect() as connection:
@@ -151,7 +152,11 @@ def _check_encoding(encoding: str, error: type[InputError]) -> None:
         raise error(f"unknown encoding {encoding!r}{nearest(encoding, _ENCODINGS)}")
 
 
-def _open_sources(files: Sequence[str], folder: Path, options: IngestOptions) -> list[Source]:
+def open_sources(files: Sequence[str], folder: Path, options: IngestOptions) -> list[Source]:
+    """The files behind paths, globs and ``-`` (standard input, kept in ``folder``), each read to its end once.
+
+    Raises ``InputError`` or ``NotFoundError`` naming the file that is not there, empty, or not readable.
+    """
     stated = options.mapping.csv.encoding if options.mapping is not None else "utf-8"
     encoding = stated if stated != "utf-8" else options.encoding
     paths: list[tuple[Path, str]] = []

@@ -24,7 +24,17 @@ from workbench.documents import Strict, read_document
 from workbench.errors import MappingError, nearest
 from workbench.events.schema import OUTCOMES
 
-__all__ = ["CsvDialect", "FieldSource", "LabelField", "Mapping", "TimeField", "load_mapping"]
+__all__ = [
+    "AnyField",
+    "CsvDialect",
+    "FieldSource",
+    "LabelField",
+    "LabelMeaning",
+    "Mapping",
+    "TimeField",
+    "load_mapping",
+    "short_field",
+]
 
 
 def _try(sql: str, *values: object) -> str | None:
@@ -48,6 +58,9 @@ def _as_words(value: Any) -> Any:
         str(key) if isinstance(key, int | float) else key: str(item) if isinstance(item, int | float) else item
         for key, item in value.items()
     }
+
+
+LabelMeaning = Annotated[dict[str, Literal["violation", "compliant"] | None], BeforeValidator(_as_words)]
 
 
 class FieldSource(Strict):
@@ -94,7 +107,7 @@ class LabelField(Strict):
     """What someone later said of the event, and what their words mean here."""
 
     column: str
-    meaning: Annotated[dict[str, Literal["violation", "compliant"] | None], BeforeValidator(_as_words)] = Field(
+    meaning: LabelMeaning = Field(
         description="Source value to label; null means no label; every value that occurs must be listed"
     )
     labelled_at: TimeField | str | None = Field(
@@ -127,24 +140,25 @@ class CsvDialect(Strict):
     encoding: str = "utf-8"
 
 
-def _short_field(value: Any) -> Any:
+def short_field(value: Any) -> Any:
+    """``name`` is short for ``{column: name}``."""
     return {"column": value} if isinstance(value, str) else value
 
 
-_AnyField = Annotated[FieldSource, BeforeValidator(_short_field)]
+AnyField = Annotated[FieldSource, BeforeValidator(short_field)]
 
 
 class Columns(Strict):
     """The event fields. Only ``timestamp``, ``user`` and ``action`` must be given."""
 
-    timestamp: Annotated[TimeField, BeforeValidator(_short_field)]
-    user: _AnyField
-    action: _AnyField
-    event_id: _AnyField | None = None
-    source: _AnyField | None = None
-    ip: _AnyField | None = None
-    resource: _AnyField | None = None
-    outcome: _AnyField | None = None
+    timestamp: Annotated[TimeField, BeforeValidator(short_field)]
+    user: AnyField
+    action: AnyField
+    event_id: AnyField | None = None
+    source: AnyField | None = None
+    ip: AnyField | None = None
+    resource: AnyField | None = None
+    outcome: AnyField | None = None
 
     @model_validator(mode="after")
     def _known_outcomes(self) -> "Columns":

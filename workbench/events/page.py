@@ -21,10 +21,9 @@ _ALARM = "#b5472f"
 def _over_time(dataset: Dataset, summary: Summary) -> str:
     """Events per day, or per hour where there are less than three days; violations on top."""
     unit = "day" if summary.days >= 3 else "hour"
-    labels = dataset.label_sets()
     said = (
-        f"(SELECT event_id FROM {labels[0].sql} WHERE label = 'violation')"
-        if len(labels) == 1
+        f"(SELECT event_id FROM {dataset.labels().sql} WHERE label = 'violation')"
+        if summary.labels
         else "(SELECT '' AS event_id)"
     )
     with duckdb.connect() as connection:

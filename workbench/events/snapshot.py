@@ -23,7 +23,7 @@ from workbench.events.schema import EVENT_COLUMNS, LABEL_COLUMNS, SCHEMA_VERSION
 from workbench.files import canonical_json, sha256_bytes, sha256_file, storage_errors, write_atomic
 from workbench.workspace import Workspace
 
-__all__ = ["connect", "content_sha256", "publish"]
+__all__ = ["connect", "content_sha256", "publish", "publish_labels"]
 
 Kind = TypeVar("Kind", Dataset, LabelSet)
 
@@ -122,7 +122,8 @@ def publish(
         {"identity": identity, "files": files, "source_names": source_names},
     )
     if connection.execute(f"SELECT count(label) FROM wide WHERE {_GOOD}").fetchall()[0][0]:
-        _publish_labels(connection, workspace, folder, digest)
+        said = f'SELECT * FROM wide WHERE {_GOOD} AND label IS NOT NULL ORDER BY "timestamp", file, record'
+        publish_labels(connection, workspace, folder, dataset=digest, rows=said)
     return _move(built, workspace.datasets / digest, Dataset)
 
 
@@ -132,7 +133,20 @@ def _reasons(connection: duckdb.DuckDBPyConnection, verdict: str) -> dict[str, i
     return dict(connection.execute(counted).fetchall())
 
 
-def _publish_labels(connection: duckdb.DuckDBPyConnection, workspace: Workspace, folder: Path, dataset: str) -> None:
+def publish_labels(
+    connection: duckdb.DuckDBPyConnection,
+    workspace: Workspace,
+    folder: Path,
+    *,
+    dataset: str,
+    rows: str,
+    origin: dict[str, Any] | None = None,
+) -> tuple[LabelSet, bool]:
+    """Write the relation ``rows`` (``LABEL_COLUMNS``, in their final order) as a label set of ``dataset``, a digest.
+
+    ``origin`` says how the labels came about, and the digest covers it; labels that came with the events have none.
+    Returns the label set and whether it was there already.
+    """
     built = folder / "labels"
     with storage_errors(workspace.labels):
         workspace.labels.mkdir(parents=True, exist_ok=True)
@@ -140,22 +154,22 @@ def _publish_labels(connection: duckdb.DuckDBPyConnection, workspace: Workspace,
         path = built / "labels.parquet"
         _copy(
             connection,
-            f"SELECT {_columns(LABEL_COLUMNS)} FROM wide WHERE {_GOOD} AND label IS NOT NULL "
-            'ORDER BY "timestamp", file, record',
+            f"SELECT {_columns(LABEL_COLUMNS)} FROM ({rows})",
             path,
         )
         stored = f"SELECT * FROM read_parquet({path_text(path)})"
         counts = dict(connection.execute(f"SELECT label, count(*) FROM ({stored}) GROUP BY 1 ORDER BY 1").fetchall())
-        rows = sum(counts.values())
+        total = sum(counts.values())
         identity = {
             "schema_version": SCHEMA_VERSION,
             "dataset": dataset,
-            "rows": rows,
+            "rows": total,
             "counts": counts,
             "labels_sha256": content_sha256(connection, stored, folder),
+            **({} if origin is None else {"origin": origin}),
         }
-    digest = _seal(built, LabelSet, {"identity": identity, "files": [_described(path, rows)]})
-    _move(built, workspace.labels / digest, LabelSet)
+    digest = _seal(built, LabelSet, {"identity": identity, "files": [_described(path, total)]})
+    return _move(built, workspace.labels / digest, LabelSet)
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:

@@ -26,7 +26,8 @@ class Summary:
     """Counts of a dataset. Times are UTC; ``users``, ``sources``, ``ips`` and ``resources`` count distinct known ones.
 
     ``labels`` maps each label to its number of events (the newest label of an event counts), ``unlabelled`` is the
-    rest. ``gaps`` are the longest silences, at most five, each at least ten times the 99th percentile of all.
+    rest; ``label_sets`` has the same for each label set by digest, and ``labels`` is empty where there are several and
+    none was chosen. ``gaps`` are the longest silences, at most five, each at least ten times the 99th percentile.
     """
 
     digest: str
@@ -42,6 +43,7 @@ class Summary:
     outcomes: dict[str, int]
     labels: dict[str, int]
     unlabelled: int
+    label_sets: dict[str, dict[str, int]]
     gaps: list[Gap]
     skipped: dict[str, int]
     rejected: dict[str, int]
@@ -82,16 +84,18 @@ def summarise(dataset: Dataset, *, top: int = 12) -> Summary:
             WHERE seconds > 0 AND seconds >= 10 * (SELECT quantile_cont(seconds, 0.99) FROM silence)
             ORDER BY seconds DESC, since LIMIT 5"""
         ).fetchall()
-        labels: dict[str, int] = {}
-        sets = dataset.label_sets()
-        if len(sets) == 1:
-            labels = dict(
+        sets = {
+            one.digest: dict(
                 connection.execute(
                     f"""SELECT label, count(*) FROM (
-                        SELECT DISTINCT ON (event_id) label FROM {sets[0].sql} ORDER BY event_id, labelled_at DESC)
+                        SELECT arg_max(label, (labelled_at, seq)) AS label FROM {one.sql} GROUP BY event_id)
                     GROUP BY 1 ORDER BY 1"""
                 ).fetchall()
             )
+            for one in dataset.label_sets()
+        }
+        chosen = dataset.chosen or (next(iter(sets)) if len(sets) == 1 else None)
+        labels = sets[chosen] if chosen is not None else {}
         return Summary(
             digest=dataset.digest,
             rows=dataset.rows,
@@ -106,6 +110,7 @@ def summarise(dataset: Dataset, *, top: int = 12) -> Summary:
             outcomes=counts("outcome"),
             labels=labels,
             unlabelled=dataset.rows - sum(labels.values()),
+            label_sets=sets,
             gaps=[Gap(*row) for row in gaps],
             skipped=dataset.identity["reasons"]["skipped"],
             rejected=dataset.identity["reasons"]["rejected"],

@@ -56,6 +56,8 @@ def run(
     clock = clock or SystemClock()
     for dataset in plan.inputs.values():
         dataset.verify()
+        if dataset.chosen is not None:
+            dataset.labels().verify()
     journal = Journal(workspace, clock=clock, waiting=waiting)
     path = create_run(workspace, plan.experiment.id, clock)
     with running(path):

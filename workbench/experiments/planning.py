@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import SpecError
 from workbench.events import Dataset, open_dataset
-from workbench.experiments.spec import Experiment, Scalar, load_experiment, load_notebook
+from workbench.experiments.spec import Experiment, Input, Scalar, load_experiment, load_notebook
 from workbench.experiments.surroundings import Redactor
 from workbench.files import sha256_file
 from workbench.workspace import Workspace
@@ -41,18 +41,12 @@ def plan(workspace: Workspace, spec: Path, given: dict[str, str] | None = None) 
     _refuse_private(workspace, experiment, notebook, parameters)
     references = {**experiment.inputs, **inputs}
     datasets = {name: open_dataset(workspace, reference.dataset) for name, reference in references.items()}
-    labels: dict[str, str | None] = {}
-    for name, dataset in datasets.items():
-        sets = dataset.label_sets()
-        wanted = references[name].labels
-        if wanted is not None:
-            sets = [one for one in sets if one.digest.startswith(wanted)]
-        if len(sets) > 1 or (wanted is not None and not sets):
-            raise SpecError(
-                f"input {name!r}: dataset {dataset.digest[:12]} has {len(sets)} fitting label sets; "
-                "name one with 'labels' in the experiment file"
-            )
-        labels[name] = sets[0].digest if sets else None
+    labels = {name: _labels(name, dataset, references[name]) for name, dataset in datasets.items()}
+    # With its labels, so that the run stays what it is when somebody attaches others to the dataset.
+    datasets = {
+        name: dataset if (found := labels[name]) is None else dataset.with_labels(found)
+        for name, dataset in datasets.items()
+    }
     return [
         RunPlan(
             experiment,
@@ -65,6 +59,26 @@ def plan(workspace: Workspace, spec: Path, given: dict[str, str] | None = None) 
         )
         for combination in experiment.combinations(parameters, seed)
     ]
+
+
+def _labels(name: str, dataset: Dataset, reference: Input) -> str | None:
+    """The digest of the label set that an input stands for; None where there is none and none is needed."""
+    sets = dataset.label_sets()
+    wanted = reference.labels if reference.labels != "required" else None
+    wanted = dataset.chosen or wanted
+    if wanted is not None:
+        sets = [one for one in sets if one.digest.startswith(wanted)]
+    if not sets and reference.labels == "required":
+        raise SpecError(
+            f"input {name!r}: dataset {reference.dataset!r} has no labels and this experiment needs them; attach some "
+            f"with `workbench events label {reference.dataset} FILE` (or --where)"
+        )
+    if len(sets) > 1 or (wanted is not None and not sets):
+        raise SpecError(
+            f"input {name!r}: dataset {dataset.digest[:12]} has {len(sets)} fitting label sets; name one with 'labels' "
+            f"in the experiment file, or with -p {name}={reference.dataset}@DIGEST"
+        )
+    return sets[0].digest if sets else None
 
 
 def _refuse_private(

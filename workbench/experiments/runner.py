@@ -79,7 +79,7 @@ class Runner:
     def _injected(self) -> dict[str, Scalar]:
         injected: dict[str, Scalar] = dict(self.plan.parameters)
         for name, dataset in self.plan.inputs.items():
-            injected[name] = dataset.digest
+            injected[name] = dataset.reference
         return injected
 
     def _prepared(self) -> nbformat.NotebookNode:

@@ -93,10 +93,14 @@ def _number_in(text: str) -> int | float | bool | None:
 
 
 class Input(Strict):
-    """A dataset, by name or digest, and its label set where there are several."""
+    """A dataset, by name or digest, and its labels: ``required``, or which label set where there are several."""
 
     dataset: str
-    labels: str | None = None
+    labels: str | None = Field(
+        None,
+        pattern=r"^(required|[0-9a-f]{6,64})$",
+        description="'required' where the notebook needs labels, or the first digits of a label set's digest",
+    )
 
 
 def _short_input(value: Any) -> Any:
@@ -157,7 +161,8 @@ class Experiment(Strict):
         seed = None
         for name, text in given.items():
             if name in self.inputs:
-                inputs[name] = Input(dataset=text)
+                required = self.inputs[name].labels is not None
+                inputs[name] = Input(dataset=text, labels="required" if required else None)
                 continue
             if name == "seed":
                 if not re.fullmatch(r"[0-9]{1,10}", text.strip()) or int(text) > _LARGEST_SEED:

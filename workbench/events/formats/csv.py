@@ -10,7 +10,7 @@ from workbench.events.formats.reading import IngestOptions, Source, load_csv, qu
 from workbench.events.formats.table import column_reader, map_rows, mapping_for
 from workbench.events.mapping import CsvDialect
 
-__all__ = ["looks_like", "select"]
+__all__ = ["delimiter_of", "header_of", "looks_like", "select"]
 
 
 def looks_like(head: str, name: str) -> bool:
@@ -18,13 +18,14 @@ def looks_like(head: str, name: str) -> bool:
     return name.removesuffix(".gz").endswith((".csv", ".tsv")) or any(first.count(mark) >= 2 for mark in ",;\t")
 
 
-def _delimiter(source: Source, dialect: CsvDialect) -> str:
+def delimiter_of(source: Source, dialect: CsvDialect) -> str:
+    """The delimiter that the dialect states, else what the first line shows: two tabs, or a comma."""
     if dialect.delimiter is not None:
         return dialect.delimiter
     return "\t" if source.head.split("\n", 1)[0].count("\t") >= 2 else ","
 
 
-def _header(source: Source, dialect: CsvDialect, delimiter: str) -> tuple[list[str], int]:
+def header_of(source: Source, dialect: CsvDialect, delimiter: str) -> tuple[list[str], int]:
     """Column names, and the number of lines before the data."""
     if dialect.names is not None:
         return dialect.names, dialect.skip
@@ -47,8 +48,8 @@ def _header(source: Source, dialect: CsvDialect, delimiter: str) -> tuple[list[s
 
 def select(connection: duckdb.DuckDBPyConnection, source: Source, options: IngestOptions) -> str:
     dialect = options.mapping.csv if options.mapping is not None else CsvDialect()
-    delimiter = _delimiter(source, dialect)
-    names, skip = _header(source, dialect, delimiter)
+    delimiter = delimiter_of(source, dialect)
+    names, skip = header_of(source, dialect, delimiter)
     mapping = mapping_for(options, "csv", names, source.name)
     encoding = dialect.encoding if dialect.encoding != "utf-8" else options.encoding
     load_csv(

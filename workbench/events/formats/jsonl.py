@@ -1,6 +1,7 @@
 """JSON lines: one object a line, through a mapping. A column may be a path such as ``$.actor.name``."""
 
 import json
+from typing import Final
 
 import duckdb
 
@@ -8,7 +9,10 @@ from workbench.errors import InputError
 from workbench.events.formats.reading import IngestOptions, Source, load_lines, text
 from workbench.events.formats.table import check_columns, map_rows, mapping_for
 
-__all__ = ["looks_like", "select"]
+__all__ = ["IS_OBJECT", "looks_like", "path_of", "select"]
+
+# Of a ``line``; CASE, because AND may look at the type of what is not JSON at all.
+IS_OBJECT: Final = "coalesce(CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' END, false)"
 
 
 def _first_keys(head: str) -> list[str]:
@@ -22,7 +26,7 @@ def _first_keys(head: str) -> list[str]:
     return []
 
 
-def _path(column: str) -> str:
+def path_of(column: str) -> str:
     """A key as a JSON path; a path stays as it is."""
     if column.startswith("$"):
         return column
@@ -36,9 +40,7 @@ def looks_like(head: str, name: str) -> bool:  # noqa: ARG001
 
 def select(connection: duckdb.DuckDBPyConnection, source: Source, options: IngestOptions) -> str:
     load_lines(connection, source, options.encoding)
-    # CASE, because AND may look at the type of what is not JSON at all.
-    is_object = "coalesce(CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' END, false)"
-    valid = f"numbered WHERE {is_object}"
+    valid = f"numbered WHERE {IS_OBJECT}"
     if options.mapping is None:
         present = _first_keys(source.head)
         if not present:
@@ -54,7 +56,7 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
     mapping = mapping_for(options, "jsonl", present, source.name)
     check_columns(mapping, present, source.name)
     used = mapping.used_columns()
-    paths = ", ".join(text(_path(column)) for column in used)
+    paths = ", ".join(text(path_of(column)) for column in used)
     place = {column: index + 1 for index, column in enumerate(used)}
     rows = map_rows(
         f"(SELECT record, line, json_extract_string(line, [{paths}]) AS cells FROM {valid})",
@@ -66,6 +68,6 @@ def select(connection: duckdb.DuckDBPyConnection, source: Source, options: Inges
     connection.execute(
         f"""INSERT INTO misread (record, raw, reason)
         SELECT record, line, CASE WHEN json_valid(line) THEN 'not a JSON object' ELSE 'not valid JSON' END
-        FROM numbered WHERE line IS NOT NULL AND NOT {is_object}"""
+        FROM numbered WHERE line IS NOT NULL AND NOT {IS_OBJECT}"""
     )
     return rows

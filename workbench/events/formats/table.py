@@ -7,7 +7,7 @@ from workbench.events.formats.reading import IngestOptions, quoted, text, wide
 from workbench.events.formats.times import moment
 from workbench.events.mapping import FieldSource, LabelField, Mapping, TimeField
 
-__all__ = ["UNLISTED", "check_columns", "map_rows", "mapping_for"]
+__all__ = ["UNLISTED", "check_columns", "column_reader", "field_sql", "map_rows", "mapping_for"]
 
 # Stands before a label word that the mapping does not list; ingest refuses such words, so that a typo drops no label.
 UNLISTED = "?"
@@ -46,23 +46,28 @@ def check_columns(mapping: Mapping, present: list[str], name: str) -> None:
             )
 
 
+def field_sql(source: FieldSource | None, cell: Callable[[str], str]) -> str:
+    """The VARCHAR expression of one mapped field; ``cell(column)`` is a column's. NULL where nothing is mapped."""
+    if source is None:
+        return "NULL"
+    value = text(source.constant) if source.constant is not None else cell(source.column or "")
+    if source.matching is not None:
+        value = f"CASE WHEN regexp_full_match({value}, {text(source.matching)}) THEN {value} END"
+    if source.extract is not None:
+        value = f"nullif(regexp_extract({value}, {text(source.extract)}, 1), '')"
+    if source.values is not None:
+        cases = " ".join(f"WHEN {text(found)} THEN {text(meant)}" for found, meant in source.values.items())
+        value = f"CASE {value} {cases} ELSE {value} END" if cases else value
+    return value
+
+
 def map_rows(
     origin: str, mapping: Mapping, options: IngestOptions, cell: Callable[[str], str], raw: str = "NULL"
 ) -> str:
     """Wide rows of ``origin`` (a relation with ``record``); ``cell(column)`` is a column's VARCHAR expression."""
 
     def field(source: FieldSource | None) -> str:
-        if source is None:
-            return "NULL"
-        value = text(source.constant) if source.constant is not None else cell(source.column or "")
-        if source.matching is not None:
-            value = f"CASE WHEN regexp_full_match({value}, {text(source.matching)}) THEN {value} END"
-        if source.extract is not None:
-            value = f"nullif(regexp_extract({value}, {text(source.extract)}, 1), '')"
-        if source.values is not None:
-            cases = " ".join(f"WHEN {text(found)} THEN {text(meant)}" for found, meant in source.values.items())
-            value = f"CASE {value} {cases} ELSE {value} END" if cases else value
-        return value
+        return field_sql(source, cell)
 
     columns = mapping.columns
     when = moment(cell(columns.timestamp.column), columns.timestamp, options.timezone)
