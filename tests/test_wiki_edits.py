@@ -27,6 +27,7 @@ def test_the_experiment_runs_on_wiki_edits_and_meets_its_claims(
     assert {claim["id"]: claim["outcome"] for claim in done.claims} == {
         "comes-near-the-known-figure": "supported",
         "beats-prevalence": "supported",
+        "holds-forward-in-time": "supported",
     }
     values = {value["name"]: value["value"] for value in done.results["values"]}
     assert (values["events"], values["labelled_events"], values["editors"]) == (9985, 9980, 6142)
