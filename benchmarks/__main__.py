@@ -9,11 +9,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import __doc__ as about
-from benchmarks import events, evidence
+from benchmarks import events, evidence, features, policies, scoring
 from benchmarks.timing import as_json, compare, table
 
 _QUICK = 1 / 20
-_PARTS = {"events": events.cases, "evidence": evidence.cases}
+_PARTS = {
+    "events": events.cases,
+    "evidence": evidence.cases,
+    "features": features.cases,
+    "scoring": scoring.cases,
+    "policies": policies.cases,
+}
 
 
 def _surroundings() -> dict[str, str | int | None]:

@@ -4,6 +4,7 @@
 steps that need both, and the time authority of a workspace.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -102,9 +103,9 @@ class Custody:
         for path in left:
             path.unlink()
 
-    def log_keys(self) -> None:
+    def log_keys(self, within: Transaction | None = None) -> None:
         """Log every certificate that is not logged yet: after a crash in between, the next step does it."""
-        with self.ledger.transaction() as transaction:
+        with self.ledger.transaction() if within is None else contextlib.nullcontext(within) as transaction:
             self._log_keys(transaction)
 
     def _log_keys(self, transaction: Transaction) -> None:
@@ -155,14 +156,24 @@ class Custody:
 
     # What happens to keys. Each step holds the ledger from before it begins: one that cannot be logged is not taken.
 
-    def add(self, role: Role, passphrase: str, *, root: Signer, identity: str | None = None) -> KeyInfo:
+    def add(
+        self,
+        role: Role,
+        passphrase: str,
+        *,
+        root: Signer,
+        identity: str | None = None,
+        within: Transaction | None = None,
+    ) -> KeyInfo:
         """A further key for the approvals of a person, or one in the place of a revoked key; logged.
+
+        ``within`` is a transaction that is open already, where more is logged in the same step.
 
         Raises ``InputError`` if there is a key of this role that signs for all of the workspace.
         """
         if role not in (Role.ROOT, Role.APPROVAL) and any(i.held and i.role is role for i in self.store.issued()):
             raise InputError(f"there is a {role.value} key already: `workbench keys rotate {role.value}` replaces it")
-        with self.ledger.transaction() as transaction:
+        with self.ledger.transaction() if within is None else contextlib.nullcontext(within) as transaction:
             info = self.store.add(role, passphrase, root=root, identity=identity)
             self._log_keys(transaction)
         return info

@@ -13,8 +13,11 @@
     │   ├── KeyFileError            a key that cannot be used: permissions, role, passphrase, damage
     │   ├── CertificateError        a certificate that does not stand for what it is used for
     │   └── TimestampError          a timestamp that could not be had, or is not valid
-    └── LedgerError                 the ledger refused
-        └── LedgerBusyError         others held it for longer than this command may wait
+    ├── LedgerError                 the ledger refused
+    │   └── LedgerBusyError         others held it for longer than this command may wait
+    └── LifecycleError              a decision that is refused; nothing was recorded
+        ├── NotPermittedError       this person may not do this
+        └── OvertakenError          somebody else decided meanwhile
 
 A message names the thing, says what was expected and what was found, and what to do next.
 The cause is kept as ``__cause__``; the command line shows it only with ``--debug``.
@@ -31,9 +34,12 @@ __all__ = [
     "KeyFileError",
     "LedgerBusyError",
     "LedgerError",
+    "LifecycleError",
     "MalformedError",
     "MappingError",
     "NotFoundError",
+    "NotPermittedError",
+    "OvertakenError",
     "SpecError",
     "StorageError",
     "TimestampError",
@@ -103,6 +109,18 @@ class LedgerError(WorkbenchError):
 
 class LedgerBusyError(LedgerError):
     """Others held the ledger for longer than this command may wait."""
+
+
+class LifecycleError(WorkbenchError):
+    """A decision on a policy, model or report that is refused; nothing was recorded."""
+
+
+class NotPermittedError(LifecycleError):
+    """This person may not do this: no role that allows it, or too close to the subject."""
+
+
+class OvertakenError(LifecycleError):
+    """Somebody else decided meanwhile, and what this person wanted is no longer possible."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -34,12 +34,21 @@ class Workspace:
         return self.data / "labels"
 
     @property
+    def features(self) -> Path:
+        return self.data / "features"
+
+    @property
     def names(self) -> Path:
         return self.data / "names"
 
     @property
     def runs(self) -> Path:
         return self.data / "runs"
+
+    @property
+    def models(self) -> Path:
+        """Registered models, one folder each, named by the SHA-256 of its ``model.prm``."""
+        return self.data / "models"
 
     @property
     def state(self) -> Path:

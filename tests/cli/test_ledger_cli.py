@@ -103,9 +103,13 @@ def test_as_of_shows_what_held_then(cli, written):
         "cert sha256 role identity issued rotated by revoked from reason state",
         "abababababab report anna 2026-05-03T09:20:00.000Z none none none active",
         "",
+        "people: none",
+        "",
         "runs: none",
         "",
         "reports: none",
+        "",
+        "states: none",
         "",
         "approvals: none",
     ]

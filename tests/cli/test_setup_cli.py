@@ -37,13 +37,13 @@ def test_a_fresh_workspace_works_at_once(cli, workspace, monkeypatch):
         (
             "schema maping",
             (
-                "Invalid value for 'document': Value error, 'maping' is not one of 'experiment', 'mapping'. "
+                "Invalid value for 'document': Value error, 'maping' is not one of 'experiment', 'mapping', 'policy'. "
                 "(`workbench --help` lists what there is)"
             ),
         ),
         (
             "schema",
-            "Missing argument 'document'. Choose from: experiment, mapping (`workbench --help` lists what there is)",
+            "Missing argument 'document'. Choose from: experiment, mapping, policy (`workbench --help` lists what there is)",
         ),
         ("nothing", "No such command 'nothing'. (`workbench --help` lists what there is)"),
     ],

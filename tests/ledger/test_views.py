@@ -4,6 +4,7 @@ import pytest
 
 from workbench.clock import VirtualClock
 from workbench.ledger import MemoryLedger
+from workbench.ledger.views import VIEWS
 
 BASE_NS = 1_777_800_000_000_000_000  # 2026-05-03T09:20:00Z
 PROOF = "AAAA"
@@ -84,14 +85,22 @@ def decide(book, actor, decision, version=1, letter="a"):
     )
 
 
+def approval(approver, decision, second, **more):
+    row = {
+        "kind": "report", "name": "r", "version": 1, "digest": sha("a"), "approver": approver, "role": None,
+        "decision": decision, "from_state": None, "to_state": None, "time": at(second), "commitment": None,
+        "envelope_sha256": sha("4"), "cert_sha256": sha("5"), "timestamp": "none", "seq": second,
+    }  # fmt: skip
+    return {**row, **more}
+
+
 def key(letter, **more):
     row = {"cert_sha256": sha(letter), "role": "report", "identity": "anna", "issued": at(0), "rotated_by": None}
     return {**row, "revoked_from": None, "reason": None, "state": "active", **more}
 
 
 def test_of_an_empty_ledger_they_are_empty(book):
-    names = ("entries", "keys", "runs", "reports", "approvals", "anchors")
-    assert [book.query(f"FROM {name}") for name in names] == [[]] * 6
+    assert {name: book.query(f"FROM {name}") for name in VIEWS} == {name: [] for name in VIEWS}
 
 
 def test_an_issued_key_is_active(book):
@@ -177,18 +186,10 @@ def test_of_each_person_the_latest_decision_on_a_report_counts(book):
     decide(book, "p:carol", "approve")
     decide(book, "p:bob", "approve")
     decide(book, "p:bob", "withdraw", version=2, letter="b")
-    row = {"report_id": "r", "version": 1, "payload_sha256": sha("a")}
     assert book.query("FROM approvals") == [
-        {**row, "actor": "p:carol", "decision": "approve", "time": at(1)},
-        {**row, "actor": "p:bob", "decision": "approve", "time": at(2)},
-        {
-            "report_id": "r",
-            "version": 2,
-            "payload_sha256": sha("b"),
-            "actor": "p:bob",
-            "decision": "withdraw",
-            "time": at(3),
-        },
+        approval("p:carol", "approve", 1),
+        approval("p:bob", "approve", 2),
+        approval("p:bob", "withdraw", 3, version=2, digest=sha("b")),
     ]
 
 
@@ -210,3 +211,47 @@ def test_a_file_named_like_a_field_does_not_confuse_the_check_of_times(book):
     start(book, "one")  # its input is named "time"
     start(book, "two")
     assert book.verify(thorough=False).problems == ()
+
+
+def register(book, letter, algorithm="random_forest"):
+    digests = dict.fromkeys(("manifestSha256", "specSha256", "datasetSha256"), sha("1"))
+    book.note("model.registered", modelSha256=sha(letter), labelsSha256=None, algorithm=algorithm, **digests)
+
+
+def point(book, letter, previous, actor="p:local"):
+    book.note(
+        "model.aliased",
+        actor,
+        alias="champion",
+        modelSha256=sha(letter),
+        previousSha256=previous and sha(previous),
+        evidenceSha256=None,
+    )
+
+
+def model(letter, version, second):
+    row = dict.fromkeys(("manifest_sha256", "spec_sha256", "dataset_sha256"), sha("1"))
+    return {
+        "version": version,
+        "model_sha256": sha(letter),
+        "labels_sha256": None,
+        "algorithm": "random_forest",
+        "actor": "p:local",
+        "registered": at(second),
+        **row,
+    }
+
+
+def test_a_model_s_version_is_its_place_among_the_models(book):
+    for letter in "bab":
+        register(book, letter)
+    assert book.query("FROM models") == [model("b", 1, 0), model("a", 2, 1)]
+    assert book.query("FROM models", size=1) == [model("b", 1, 0)]
+
+
+def test_an_alias_points_to_the_model_it_was_last_given(book):
+    point(book, "a", None)
+    point(book, "b", "a", actor="p:reviewer-1")
+    row = {"alias": "champion", "model_sha256": sha("b"), "previous_sha256": sha("a"), "evidence_sha256": None}
+    assert book.query("FROM aliases") == [{**row, "actor": "p:reviewer-1", "since": at(1), "seq": 1}]
+    assert [row["model_sha256"] for row in book.query("FROM aliases", size=1)] == [sha("a")]

@@ -317,8 +317,8 @@ def test_decisions_are_brought_by_the_next_packing_and_counted(bench: Bench) -> 
     assert dict(made.verdict.proven)["approvals"] == "2 of 2 required: anna, ben"
     record_approval(bench.custody, bench.run.id, bench.decide(ben, "withdraw"), actor="p:ben")
     assert "E_APPROVALS" in codes(bench.bundle().verdict)
-    rows = bench.custody.ledger.query("SELECT actor, decision FROM approvals ORDER BY actor")
-    assert rows == [{"actor": "p:anna", "decision": "approve"}, {"actor": "p:ben", "decision": "withdraw"}]
+    rows = bench.custody.ledger.query("SELECT approver, decision FROM approvals ORDER BY approver")
+    assert rows == [{"approver": "p:anna", "decision": "approve"}, {"approver": "p:ben", "decision": "withdraw"}]
 
 
 def test_a_decision_is_recorded_once(bench: Bench) -> None:

@@ -9,7 +9,22 @@ import typer
 from typer.exceptions import TyperException
 
 from workbench import __version__
-from workbench.cli import events, evidence, experiments, keys, ledger, setup
+from workbench.cli import (
+    drift,
+    events,
+    evidence,
+    experiments,
+    explain,
+    features,
+    keys,
+    ledger,
+    lifecycle,
+    models,
+    people,
+    policy,
+    risk,
+    setup,
+)
 from workbench.cli.console import State, errors, output
 from workbench.errors import WorkbenchError
 
@@ -25,6 +40,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(events.app, name="events")
+app.add_typer(features.app, name="features")
+risk.register(app)
+explain.register(app)
+app.add_typer(models.app, name="models")
+drift.register(app)
+lifecycle.register(app)
+app.add_typer(people.app, name="people")
+app.add_typer(policy.app, name="policy")
 app.add_typer(ledger.app, name="ledger")
 experiments.register(app)
 evidence.register(app)
@@ -55,7 +78,18 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code; no traceback unless ``--debug``."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments in ([], ["events"], ["keys"], ["ledger"], ["tsa"]):
+    if arguments in (
+        [],
+        ["events"],
+        ["features"],
+        ["keys"],
+        ["ledger"],
+        ["models"],
+        ["people"],
+        ["policy"],
+        ["people"],
+        ["tsa"],
+    ):
         arguments = [*arguments, "--help"]
     try:
         code = app(arguments, standalone_mode=False)

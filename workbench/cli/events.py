@@ -1,4 +1,4 @@
-"""``workbench events``: ingest, generate, show, list."""
+"""``workbench events``: ingest, generate, label, show, list."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +10,16 @@ from workbench.cli.console import fields, output, print_json, working, workspace
 from workbench.errors import InputError
 from workbench.events import (
     IngestOptions,
+    Labelling,
+    Moment,
     Population,
     Summary,
     generate,
     ingest,
+    label_from_files,
+    label_where,
     list_datasets,
+    load_label_mapping,
     load_mapping,
     open_dataset,
     summarise,
@@ -135,6 +140,93 @@ def generate_command(
     _tell_replaced(name, replaced if replaced != dataset.digest else None)
 
 
+@app.command("label")
+def label_command(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Argument(help="Name, digest, or first digits of the digest.")],
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="Files of labels (csv, parquet, jsonl), globs, or -."),
+    ] = None,
+    map: Annotated[
+        Path | None, typer.Option(help="Label mapping file (YAML): which column and which word mean what.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="Instead of files: label the events of which this is true.")
+    ] = None,
+    as_: Annotated[
+        str | None, typer.Option("--as", metavar="LABEL", help="The label of those: violation or compliant.")
+    ] = None,
+    otherwise: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="The label of those of which it is false; else they have none.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(metavar="WHO", help="Who says so, where the files do not.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When it became known: an ISO stamp with offset, event, or e.g. event+14d."),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, for labels by --where.")] = "",
+    timezone: Annotated[str | None, typer.Option(help="Zone of labelled_at stamps without one.")] = None,
+    encoding: Annotated[str, typer.Option(help="Text encoding: utf-8, latin-1, utf-16 ...")] = "utf-8",
+    json: JsonOption = False,
+) -> None:
+    """Attach labels to a dataset: from files, or by a rule."""
+    workspace = workspace_of(context)
+    found = open_dataset(workspace, dataset)
+    moment = Moment.parse(at) if at is not None else None
+    if where is not None:
+        if files or map is not None or timezone is not None:
+            raise InputError("labels come either from files or from --where: leave one out")
+        missing = [name for name, value in (("--as", as_), ("--by", by), ("--at", at)) if not value]
+        if missing or as_ is None or not by or moment is None:
+            raise InputError(f"--where needs {' and '.join(missing)} as well: the label, who says so, and since when")
+        with working("labelling"):
+            done = label_where(found, where, label=as_, otherwise=otherwise, by=by, at=moment, reason=reason)
+    else:
+        if not files:
+            raise InputError("name a file of labels, or a rule with --where SQL --as violation --by WHO --at TIME")
+        for name, value in (("--as", as_), ("--otherwise", otherwise), ("--reason", reason)):
+            if value:
+                raise InputError(f"{name} goes with --where; a file says itself which label each event has, and why")
+        options = IngestOptions(timezone=timezone, encoding=encoding)
+        mapping = load_label_mapping(map) if map is not None else None
+        with working("reading labels") as progress:
+            done = label_from_files(found, files, mapping=mapping, by=by, at=moment, options=options, progress=progress)
+    if json:
+        print_json(
+            {
+                "labels": done.labels.digest,
+                "dataset": found.digest,
+                "rows": done.labels.rows,
+                "counts": done.counts,
+                "unlabelled": done.unlabelled,
+                "revisions": done.revisions,
+                "no_label": done.no_label,
+                "already_there": done.already_there,
+            }
+        )
+        return
+    _print_labelling(done)
+
+
+def _print_labelling(done: Labelling) -> None:
+    again = " (was there already)" if done.already_there else ""
+    counted = ", ".join(f"{count:,} {label}" for label, count in done.counts.items())
+    labels, dataset = done.labels.digest[:12], done.dataset.digest[:12]
+    output.print(f"{sum(done.counts.values()):,} events of dataset {dataset} labelled, label set {labels}{again}")
+    output.print(f"  labels: {counted}, {done.unlabelled:,} unlabelled", markup=False)
+    if done.revisions:
+        output.print(f"  superseded by a newer label of the same event: {done.revisions:,}", markup=False)
+    if done.no_label:
+        output.print(f"  neither violation nor compliant: {done.no_label:,}", markup=False)
+    if len(done.dataset.label_sets()) > 1:
+        output.print(
+            f"  the dataset has several label sets now: name one as {dataset}@{labels}, or with --labels {labels}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
 @app.command("show")
 def show_command(
     context: typer.Context,
@@ -206,6 +298,7 @@ def _print_summary(summary: Summary, *, verified: bool) -> None:
                 ("actions", counted(summary.actions)),
                 ("outcomes", counted(summary.outcomes)),
                 ("labels", labelled),
+                *(("label set", f"{digest[:12]}: {counted(counts)}") for digest, counts in summary.label_sets.items()),
                 (
                     "gaps",
                     "; ".join(f"{gap.seconds / 3600:.1f} h from {gap.start}" for gap in summary.gaps)

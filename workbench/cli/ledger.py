@@ -2,6 +2,7 @@
 
 import json as json_
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from workbench.errors import InputError, nearest
 from workbench.evidence.entries import FIELDS
 from workbench.files import write_atomic
 from workbench.ledger import Ledger, open_ledger
+from workbench.lifecycle import audit
 
 __all__ = ["app"]
 
@@ -70,9 +72,12 @@ def verify_command(
     json: JsonOption = False,
 ) -> None:
     """Recompute everything from the stored bytes. Exit code 1 if anything contradicts it."""
-    ledger = _ledger(context)
+    custody = Custody(workspace_of(context), waiting=tell_waiting)
     with working("checking the ledger") as progress:
-        found = ledger.verify(thorough=True if thorough else None, progress=progress)
+        found = custody.ledger.verify(thorough=True if thorough else None, progress=progress)
+        if found.ok:  # the bytes are those that were written; now whether the people they name signed what they say
+            progress("checking decisions")
+            found = replace(found, problems=tuple(audit(custody)))
     if json:
         print_json(
             {
@@ -121,13 +126,12 @@ def as_of_command(
     date: Annotated[str, typer.Argument(help="A day (its end, UTC) or a time, e.g. 2026-05-03 or 2026-05-03T10:00Z.")],
     json: JsonOption = False,
 ) -> None:
-    """Show what held at a time: keys, runs, reports, approvals."""
+    """Show what held at a time: keys, people, runs, reports, what is ACTIVE, approvals."""
     moment = _moment(date)
     ledger = _ledger(context)
     size = ledger.as_of(moment)
-    state = {
-        name: ledger.query(f"SELECT * FROM {name}", size=size) for name in ("keys", "runs", "reports", "approvals")
-    }
+    names = ("keys", "people", "runs", "reports", "states", "approvals")
+    state = {name: ledger.query(f"SELECT * FROM {name}", size=size) for name in names}
     if json:
         print_json({"size": size, **state})
         return

@@ -17,6 +17,7 @@ class Passphrase(Enum):
     WORKING = ("the report, ledger and timestamp keys", "WORKBENCH_PASSPHRASE", "--passphrase-file")
     ROOT = ("the root key", "WORKBENCH_ROOT_PASSPHRASE", "--root-passphrase-file")
     PERSON = ("the person's approval key", "WORKBENCH_APPROVAL_PASSPHRASE", "--passphrase-file")
+    OWNER = ("the approval key of the owner who grants", "WORKBENCH_OWNER_PASSPHRASE", "--as-passphrase-file")
     NEW = ("the new key", "WORKBENCH_NEW_PASSPHRASE", "--passphrase-file")
 
 

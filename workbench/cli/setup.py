@@ -20,6 +20,7 @@ class Document(StrEnum):
 
     EXPERIMENT = "experiment"
     MAPPING = "mapping"
+    POLICY = "policy"
 
 
 def register(app: typer.Typer) -> None:
@@ -43,5 +44,11 @@ def init_command(
 
 def schema_command(document: Annotated[Document, typer.Argument(help="Which YAML file.")]) -> None:
     """Print the JSON Schema of a YAML file, for editors."""
-    models: dict[Document, type[BaseModel]] = {Document.EXPERIMENT: Experiment, Document.MAPPING: Mapping}
+    from workbench.policies import Policy  # brings pandas
+
+    models: dict[Document, type[BaseModel]] = {
+        Document.EXPERIMENT: Experiment,
+        Document.MAPPING: Mapping,
+        Document.POLICY: Policy,
+    }
     print_json(models[document].model_json_schema())

@@ -37,11 +37,18 @@ _PATTERNS: Final = {
     "trouble": "unreachable|invalid|open",
     "basis": r"art-[0-9]{1,2}[a-z0-9-]{0,20}",
     "serial": "[0-9]{1,20}",
+    "alias": "[a-z][a-z-]{0,39}",
+    "state": "DRAFT|REVIEW|ACTIVE|RETIRED",
+    "action": "submit|approve|reject|withdraw|retire",
+    "duty": "researcher|reviewer|owner|examiner",
+    "subject": r"(?!person:|rule:)[a-z]{2,20}:[A-Za-z0-9][A-Za-z0-9._-]{0,119}@[1-9][0-9]{0,8}",
+    "about person": r"person:[a-z0-9][a-z0-9-]{0,39}",
+    "about rule": r"rule:[a-z]{2,20}",
 }
 _COMPILED: Final = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
 
 # Kind of each field: a pattern above, "count" (a whole number from 0), "sha256?" (or null), or "name: sha256" and
-# "[sha256]", "[count]" for an object and lists of them.
+# "[person]", "[count]" for an object and lists of them.
 FIELDS: Final[dict[str, dict[str, str]]] = {
     "key.issued": {"role": "role", "identity": "id", "certSha256": "sha256", "spkiSha256": "sha256"},
     "key.rotated": {
@@ -71,6 +78,25 @@ FIELDS: Final[dict[str, dict[str, str]]] = {
     },
     "timestamp.issued": {"serial": "serial", "imprint": "sha256", "timestampSha256": "sha256"},
     "tsa.degraded": {"trouble": "trouble"},
+    "model.registered": {
+        "modelSha256": "sha256", "manifestSha256": "sha256", "specSha256": "sha256", "datasetSha256": "sha256",
+        "labelsSha256": "sha256?", "algorithm": "id",
+    },
+    "model.aliased": {
+        "alias": "alias", "modelSha256": "sha256?", "previousSha256": "sha256?", "evidenceSha256": "sha256?",
+    },
+    # "about" sorts before all other keys, so these entries begin with it and are found by their first bytes.
+    "person.enrolled": {"about": "about person", "certSha256": "sha256"},
+    "role.granted": {"about": "about person", "role": "duty", "certSha256": "sha256", "envelopeSha256": "sha256"},
+    "role.revoked": {"about": "about person", "role": "duty", "certSha256": "sha256", "envelopeSha256": "sha256"},
+    "approvals.required": {
+        "about": "about rule", "required": "count", "certSha256": "sha256", "envelopeSha256": "sha256",
+    },
+    "subject.decided": {
+        "about": "subject", "subjectSha256": "sha256", "action": "action", "fromState": "state", "toState": "state",
+        "role": "duty", "authors": "[person]", "required": "count", "shownSha256": "sha256", "certSha256": "sha256",
+        "envelopeSha256": "sha256",
+    },
     "policy.changed": {"policyId": "id", "policySha256": "sha256"},
     "erasure.executed": {"subject": "person", "basis": "basis", "entries": "[count]"},
     "frontier.rebuilt": {"size": "count", "root": "base64"},

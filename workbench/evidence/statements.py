@@ -1,4 +1,4 @@
-"""What is signed: the statements on a report, on how it came about, and on a decision about it.
+"""What is signed: the statements on a report, on how it came about, on a decision about it, and the lifecycle's own.
 
 Each is an in-toto Statement v1; the models below are its ``predicate``, read strictly. Digests are SHA-256, 64 lower
 case hex digits; times are ISO 8601 in UTC with milliseconds.
@@ -14,11 +14,15 @@ from workbench.evidence.envelope import STATEMENT_TYPE
 
 __all__ = [
     "APPROVAL_TYPE",
+    "CHANGE_TYPE",
+    "DECISION_TYPE",
     "PROVENANCE_TYPE",
     "REPORT_NAME",
     "REPORT_TYPE",
     "ApprovalPredicate",
+    "ChangePredicate",
     "CheckpointReference",
+    "DecisionPredicate",
     "FileRecord",
     "PolicyReference",
     "ReportPredicate",
@@ -28,12 +32,16 @@ __all__ = [
     "UnknownStatementError",
     "WorkbenchReference",
     "read_approval",
+    "read_change",
+    "read_decision",
     "read_report",
     "statement",
 ]
 
 REPORT_TYPE: Final = "urn:workbench:attestation:research-report:v1"
 APPROVAL_TYPE: Final = "urn:workbench:attestation:approval:v1"
+DECISION_TYPE: Final = "urn:workbench:attestation:decision:v1"
+CHANGE_TYPE: Final = "urn:workbench:attestation:change:v1"
 PROVENANCE_TYPE: Final = "https://slsa.dev/provenance/v1"
 REPORT_NAME: Final = "attestations/report.dsse.json"
 
@@ -41,6 +49,12 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")]
 Count = Annotated[int, Field(ge=0, le=2**53, strict=True)]
+Person = Annotated[str, Field(pattern=r"^p:[a-z0-9][a-z0-9-]{0,39}$")]
+Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Shown = Annotated[str, Field(min_length=1, max_length=10_000)]
+Duty = Literal["researcher", "reviewer", "owner", "examiner"]
+Standing = Literal["DRAFT", "REVIEW", "ACTIVE", "RETIRED"]
+SubjectName = Annotated[str, Field(pattern=r"^[a-z]{2,20}:[A-Za-z0-9][A-Za-z0-9._-]{0,119}@[1-9][0-9]{0,8}$")]
 
 
 class UnknownStatementError(MalformedError):
@@ -124,12 +138,47 @@ class ApprovalPredicate(_Predicate):
     policyId: Name
     policySha256: Sha256
     reviewer: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
-    nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    nonce: Nonce
     createdAt: Time
     fromState: str | None
     toState: str
     previousCheckpoint: CheckpointReference | None
-    statementShown: Annotated[str, Field(min_length=1, max_length=10_000)]
+    statementShown: Shown
+
+
+class DecisionPredicate(_Predicate):
+    """A person's step in the lifecycle of ``about``; the digests of that and of what was shown are the subjects.
+
+    ``reasonCommitment`` binds the reason and the metadata, which are kept where they can be erased.
+    """
+
+    about: SubjectName
+    action: Literal["submit", "approve", "reject", "withdraw", "retire"]
+    person: Person
+    role: Duty
+    fromState: Standing
+    toState: Standing
+    authors: list[Person]
+    approvalsRequired: Count
+    reasonCommitment: Sha256
+    nonce: Nonce
+    createdAt: Time
+    previousCheckpoint: CheckpointReference | None
+    statementShown: Shown
+
+
+class ChangePredicate(_Predicate):
+    """Who may do what from now on: a role granted or revoked, or how many approvals a kind of subject requires."""
+
+    change: Literal["grant", "revoke", "require"]
+    about: Annotated[str, Field(pattern=r"^(person:[a-z0-9][a-z0-9-]{0,39}|rule:[a-z]{2,20})$")]
+    role: Duty | None
+    required: Count | None
+    person: Person
+    nonce: Nonce
+    createdAt: Time
+    previousCheckpoint: CheckpointReference | None
+    statementShown: Shown
 
 
 def statement(predicate_type: str, subjects: dict[str, str], predicate: dict[str, Any]) -> dict[str, Any]:
@@ -182,3 +231,27 @@ def read_approval(content: dict[str, Any], *, what: str) -> tuple[str, ApprovalP
     except ValidationError as error:
         raise MalformedError(f"{what}: {explain(error)}") from error
     return subjects[REPORT_NAME].sha256, predicate
+
+
+def read_decision(content: dict[str, Any], *, what: str) -> tuple[dict[str, str], DecisionPredicate]:
+    """The digests of the subject and of ``shown`` by name, and the predicate. Raises ``MalformedError``."""
+    subjects = _read(content, DECISION_TYPE, what)
+    try:
+        predicate = DecisionPredicate.model_validate(content["predicate"])
+    except ValidationError as error:
+        raise MalformedError(f"{what}: {explain(error)}") from error
+    if set(subjects) != {predicate.about, "shown"}:
+        raise MalformedError(f"{what} is not about {predicate.about} and what was shown of it")
+    return {name: subject.sha256 for name, subject in subjects.items()}, predicate
+
+
+def read_change(content: dict[str, Any], *, what: str) -> tuple[str, ChangePredicate]:
+    """The digest of what the change is about (a person's certificate), and the predicate. Raises ``MalformedError``."""
+    subjects = _read(content, CHANGE_TYPE, what)
+    try:
+        predicate = ChangePredicate.model_validate(content["predicate"])
+    except ValidationError as error:
+        raise MalformedError(f"{what}: {explain(error)}") from error
+    if set(subjects) != {predicate.about}:
+        raise MalformedError(f"{what} is not about {predicate.about}")
+    return subjects[predicate.about].sha256, predicate

@@ -12,7 +12,7 @@ from workbench.evidence.merkle import leaf_hash
 from workbench.ledger import views
 from workbench.ledger.database import Database
 
-__all__ = ["Transaction"]
+__all__ = ["Transaction", "time_of"]
 
 _TOLERATED_MS: Final = 5_000  # how far the clock may be behind the last entry, as a corrected clock is
 
@@ -24,8 +24,8 @@ class Transaction:
         self._database: Database | None = database
         self._clock = clock
         self._size = size
-        self._last_time = _time_of_last(database, size)
-        self._viewing = False
+        self._last_time = time_of(database, size - 1) if size else None
+        self._viewed: set[str] = set()
         self.leaves: list[bytes] = []  # of what was appended here
 
     @property
@@ -36,9 +36,7 @@ class Transaction:
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """One SELECT over the views; it sees what this transaction appended."""
         database = self._open()
-        if not self._viewing:
-            views.define(database)
-            self._viewing = True
+        self._viewed.update(views.define(database, sql, besides=self._viewed))
         return database.select(sql, parameters)
 
     def append(
@@ -84,11 +82,10 @@ def _milliseconds(time: str) -> int:
     return round(datetime.fromisoformat(time).timestamp() * 1000)
 
 
-def _time_of_last(database: Database, size: int) -> str | None:
-    if size == 0:
-        return None
-    ((entry,),) = database.rows("SELECT entry FROM store.audit WHERE seq = ?", [size - 1])
+def time_of(database: Database, seq: int) -> str:
+    """The time of an entry. Raises ``LedgerError`` if it cannot be read."""
+    ((entry,),) = database.rows("SELECT entry FROM store.audit WHERE seq = ?", [seq])
     try:
         return str(json.loads(entry)["time"])
     except (ValueError, KeyError, TypeError) as error:
-        raise LedgerError(f"entry {size - 1} of the ledger cannot be read: see `workbench ledger verify`") from error
+        raise LedgerError(f"entry {seq} of the ledger cannot be read: see `workbench ledger verify`") from error
