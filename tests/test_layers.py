@@ -25,7 +25,7 @@ BELOW = {
     "resilience": set(),
     "simulation": {"resilience"},
     "experiments": {"custody", "events"},
-    "reports": {"experiments"},
+    "reports": {"experiments", "lifecycle"},
     "dashboards": {"reports", "risk", "policies", "simulation"},
     "cli": {"dashboards"},
     "__main__": {"cli"},

@@ -108,11 +108,11 @@ def test_the_shown_experiment_file_is_valid() -> None:
         for kind, note, body in blocks(page)
         if kind == "yaml" and note.startswith("experiments/")
     ]
-    assert [Experiment.model_validate(yaml.safe_load(body)).id for body in shown] == ["coin"]
+    assert [Experiment.model_validate(yaml.safe_load(body)).id for body in shown] == ["ageing", "coin"]
 
 
 @pytest.mark.docs
-@pytest.mark.parametrize("name", ["cli.md", "features.md", "events.md", "verdicts.md", "ledger.md"])
+@pytest.mark.parametrize("name", ["cli.md", "features.md", "events.md", "verdicts.md", "ledger.md", "lifecycle.md"])
 def test_a_generated_page_is_the_current_one(name: str) -> None:
     sys.path.insert(0, str(PROJECT / "docs"))
     try:
