@@ -29,9 +29,10 @@ EXPERIMENTS = sorted((HERE.parents[1] / "experiments").glob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A fresh workspace as `workbench init` makes it, with a small dataset."""
+    """A fresh workspace as `workbench init` makes it, with the datasets that the experiments name, at reduced size."""
     made = lay_out(tmp_path_factory.mktemp("fresh") / "workspace")
     generate(made, Population(scale=30, days=40, seed=42))
+    generate(made, Population(scale=120, days=150, seed=42), name="study")
     return made
 
 
