@@ -1,5 +1,6 @@
 """``workbench models`` and ``workbench drift``: a model becomes champion for a reason, and the reason is kept."""
 
+import hashlib
 import json
 import shutil
 
@@ -250,3 +251,42 @@ def test_without_models_the_way_to_one_is_told(cli):
     told = cli("models", "list")
     assert told.stderr == "workbench: there is no model yet: `workbench train DATASET` makes one\n"
     assert cli("models", "list", "--json").stdout == "[]\n"
+
+
+@pytest.mark.slow
+def test_with_people_a_real_comparison_is_made_again_and_an_approval_moves_the_champion(models, workspace):
+    from workbench.custody import Custody
+    from workbench.evidence.keyfile import KeyDerivation
+    from workbench.lifecycle import Lifecycle
+
+    assert models("models", "promote", "v1", "--first").code == 0
+    cheap = KeyDerivation(memory=64, passes=1)
+    custody = Custody.begin(workspace, root_passphrase="of the root", passphrase="of the rest", derivation=cheap)
+    root, people = custody.root_signer("of the root"), Lifecycle(custody).people
+    file = workspace.root.parent / "words.txt"
+    file.write_text("the words of all\n")
+    people.enrol("Olga", passphrase="the words of all", root=root, roles=["owner", "researcher"], pseudonym="olga")
+    by = {"by": "olga", "by_passphrase": "the words of all"}
+    people.enrol("Ann", passphrase="the words of all", root=root, roles=["reviewer"], pseudonym="ann", **by)
+
+    def act(verb, person, *more):
+        given = ("--as", person, "--reason", "x", "--yes", "--passphrase-file", file, *more)
+        return models(verb, "model:v2", *given)
+
+    assert "no comparison with the champion, v1, is kept" in act("submit", "olga").stderr
+    assert "next: workbench submit model:v2" in models("models", "compare", "v2", "new").stdout
+    (kept,) = (workspace.models / "comparisons").iterdir()
+    whole = kept.read_bytes()
+    content = json.loads(whole)
+    content["criteria"][0]["statement"] += ", and more"
+    forged = canonical_json(content)
+    kept.unlink()
+    kept.with_name(f"{hashlib.sha256(forged).hexdigest()}.json").write_bytes(forged)
+    told = act("submit", "olga")
+    assert told.code == 2 and "does not come out again from the models and data that it names" in told.stderr
+    kept.write_bytes(whole)  # beside the forged one, which stands in nobody's way
+    assert act("submit", "olga").code == 0
+    assert act("approve", "ann").stdout.endswith("; model:risk@2 is ACTIVE\n")
+    moves = json.loads(models("models", "history", "--json").stdout)
+    assert [(move["champion"], move["actor"]) for move in moves] == [(1, "p:local"), (2, "p:ann")]
+    assert models("ledger", "verify").code == 0

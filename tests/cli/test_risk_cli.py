@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from workbench.events import Population, generate
+from workbench.events import Population, generate, ingest
 from workbench.features import build
 from workbench.risk.registry import Registry
 from workbench.risk.training import train as train_model
@@ -26,7 +26,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace(root)
     generate(workspace, Population(scale=3, days=9, seed=5), name="small")
     generate(workspace, Population(scale=30, days=30, seed=6, start="2026-01-05"), name="later")
-    dataset, _ = generate(workspace, Population(scale=60, days=90, seed=5))
+    dataset, _ = generate(workspace, Population(scale=22, days=90, seed=30))
+    (root / "bare.csv").write_text("timestamp,user,action\n2025-01-01T00:00:00Z,ann,read\n")
+    ingest(workspace, [str(root / "bare.csv")], name="bare")
     table = build(dataset, labelled_only=False)
     made = train_model(table, algorithm="hist_gradient_boosting", tune="none", folds=2, resamples=50, jobs=1)
     Registry(workspace).register(made.model, made.files())
@@ -39,9 +41,16 @@ def workspace(made: Workspace) -> Workspace:
     return made
 
 
-def test_training_says_in_words_what_the_model_is_worth(cli: Callable[..., Any], made: Workspace) -> None:
-    told = cli("train", "demo", *QUICK)
-    assert told.code == 0, told.stderr
+def test_training_says_in_words_what_the_model_is_worth_and_with_other_resamples_what_stays(
+    cli: Callable[..., Any], made: Workspace
+) -> None:
+    (version,) = Registry(made).versions()
+    told = cli("train", "demo", *QUICK, "--resamples", "60")
+    assert (told.code, told.stderr) == (
+        0,
+        "workbench: this model was registered already, as v1; its stored card and metrics stay\n",
+    )
+    assert Registry(made).versions() == [version]
     lines = told.stdout.splitlines()
     assert lines[0].startswith("v1: hist_gradient_boosting, 100 trees, model ")
     digest = lines[0].rsplit(" ", 1)[1]
@@ -61,12 +70,21 @@ def test_training_says_in_words_what_the_model_is_worth(cli: Callable[..., Any],
         assert words in told.stdout, words
 
 
+@pytest.mark.slow
+def test_who_trains_a_model_is_its_author(cli: Callable[..., Any], made: Workspace) -> None:
+    told = cli("train", "demo", *QUICK, "--seed", "7", "--as", "ada", "--json")
+    version = Registry(made).open(json.loads(told.stdout)["sha256"])
+    assert version.row["actor"] == "p:ada"
+
+
+@pytest.mark.slow
 def test_training_again_gives_the_same_version_and_json_has_all_the_numbers(
     cli: Callable[..., Any], made: Workspace
 ) -> None:
     told = json.loads(cli("train", "demo", *QUICK, "--json").stdout)
     (version,) = Registry(made).versions()
-    assert set(told) == {"version", "sha256", "threshold", "metrics"}
+    assert set(told) == {"version", "sha256", "already_there", "threshold", "metrics"}
+    assert told["already_there"] is True
     assert (told["version"], told["sha256"]) == (1, version.sha256)
     assert told["metrics"] == json.loads(version.file("metrics.json"))
     assert told["threshold"] == json.loads(version.file("threshold.json"))
@@ -125,7 +143,13 @@ def test_scores_as_json(cli: Callable[..., Any]) -> None:
         (("train", "small", *QUICK), "must be left out"),
         (("train", "demo", "--labels", "ffff"), "--labels 'ffff' names 0 label sets"),
         (("train", "demo", "--folds", "1"), "--folds'"),
+        (("train", "demo", "--as", "Ada Lovelace"), "--as 'Ada Lovelace': expected a pseudonym"),
+        (("train", "bare"), "`workbench events label` attaches labels"),
         (("validate", "v99", "demo"), "there is no model 'v99'"),
+        (("validate", "v1", "demo", "--budget", "0"), "the budget is a number of alerts a day above 0, not 0"),
+        (("validate", "v1", "demo", "--budget", "-2"), "the budget is a number of alerts a day above 0, not -2"),
+        (("validate", "v1", "demo", "--budget", "nan"), "the budget is a number of alerts a day above 0, not nan"),
+        (("validate", "v1", "bare"), "`workbench events label` attaches labels"),
         (("score", "demo"), "no model is the champion yet"),
         (("score", "demo", "--model", "../../etc/passwd"), "names no model"),
         (("score", "demo", "--model", "latest", "--out", "scores.txt"), "expected a file name that ends in .parquet or .csv"),

@@ -192,6 +192,12 @@ def test_the_others_get_the_other_label_and_those_in_doubt_none(made):
     assert (done.counts, done.unlabelled, done.no_label) == ({"compliant": 2, "violation": 1}, 1, 1)
 
 
+def test_what_is_divided_by_nothing_is_in_doubt_and_never_true(made):
+    nothing, something = "(length(action) - length(action))", "length(action)"
+    for divided in (nothing, something):
+        assert set(evaluate(made, f"{divided} / {nothing} > 0")) == {-1}, divided
+
+
 def test_a_rule_that_fits_nothing_or_tells_nothing_apart_is_refused(workspace, made):
     at = Moment.parse("event")
     with pytest.raises(InputError, match=r"no event of dataset .* would get a label; nothing was written"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import InputError, MalformedError
 from workbench.events import Dataset, Population, generate
-from workbench.features import FEATURES, IP_USERS, Event, FeatureSpec, FeatureState, build, owner
+from workbench.features import FEATURES, IP_USERS, Event, FeatureSpec, FeatureState, arrivals, build, owner
 from workbench.features.replaying import replayed
 from workbench.workspace import Workspace
 
@@ -90,6 +90,41 @@ def test_a_label_may_be_learned_of_a_user_not_seen_since_the_start() -> None:
     state = FeatureState(FeatureSpec(names=("is_first", "violations_30d")))
     state.learn("ada", "older", FIRST.t - DAY)
     assert FeatureState.restore(state.save()).update(FIRST) == state.update(FIRST) == [1, 1]
+
+
+def test_learning_what_arrives_gives_the_features_of_the_batch(dataset: Dataset) -> None:
+    """As the how-to's service does it: what is known by then is learned, then the event is scored."""
+    table = build(dataset, spec=ALL, labelled_only=False)
+    half = datetime.fromtimestamp(int(table.time[len(table) // 2]) // 1_000_000, UTC)
+    begin = int(half.timestamp()) * 1_000_000
+    state, found, known_at = FeatureState.replay(dataset, spec=ALL, until=half), {}, []
+    for event, known in arrivals(dataset, since=half):
+        for violation in known:
+            assert begin <= violation.known_us < event.t
+            known_at.append(violation.known_us)
+            state.learn(*violation)
+        found[event.event_id] = state.update(event)
+    later = [row for row, name in enumerate(table.event_id) if name in found]
+    assert len(found) == len(later) > 1_000
+    assert len(known_at) > 5 and known_at == sorted(known_at)
+    assert [found[name] for name in table.event_id[later]] == table.X.to_numpy()[later].tolist()
+
+
+def test_arrivals_are_all_events_in_order_and_every_violation_that_became_known(
+    dataset: Dataset, stream: list[tuple[Event, int | None]]
+) -> None:
+    told = list(arrivals(dataset))
+    assert [event for event, _ in told] == [event for event, _ in stream]
+    newest = max(event.t for event, _ in stream)
+    assert sorted(violation for _, known in told for violation in known) == sorted(
+        (event.user, event.event_id, accused) for event, accused in stream if accused is not None and accused < newest
+    )
+    until = stream[100][0].t
+    early = list(arrivals(dataset, until=until))
+    assert [event for event, _ in early] == [event for event, _ in stream if event.t < until]
+    assert not list(arrivals(dataset, since=newest + 1))
+    with pytest.raises(InputError, match="has no zone"):
+        arrivals(dataset, since=datetime(2025, 1, 1))  # noqa: DTZ001
 
 
 def test_replay_up_to_a_moment_and_going_on_equals_the_whole(

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from workbench.events import EVENT_COLUMNS, OUTCOMES
+from workbench.events.sql_tree import SETTINGS
 from workbench.features import FEATURES, IP_USERS
 from workbench.policies import Expression
-from workbench.policies.expression import SETTINGS
 from workbench.policies.vocabulary import COLUMNS, FLAGS
 
 day = datetime.fromisoformat

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
-from workbench.errors import InputError, IntegrityError, MalformedError, NotFoundError
+from workbench.errors import InputError, IntegrityError, MalformedError, NotFoundError, WorkspaceError
 from workbench.events import Population, generate
 from workbench.features import Event, FeatureSpec, FeatureState, build
 from workbench.features.replaying import replayed
@@ -315,6 +315,15 @@ def test_a_scorer_is_made_once_in_a_process(workspace, registry, champion):
     other = load_scorer(workspace=workspace, state=state)
     assert other is not first
     assert load_scorer(workspace=workspace) is other
+    assert load_scorer(workspace=str(workspace.root)) is load_scorer(workspace=workspace.root) is other
+
+
+def test_a_scorer_of_no_workspace_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(WorkspaceError, match=r"is not a workspace: it has no workbench\.toml"):
+        load_scorer(workspace=str(tmp_path))
+    for given in ("", 3):
+        with pytest.raises(InputError, match=f"^workspace={given!r}: expected a Workspace or the path of its folder$"):
+            load_scorer(workspace=given)
 
 
 # Batch, log and audit

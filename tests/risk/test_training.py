@@ -344,6 +344,19 @@ def test_on_the_training_dataset_only_later_events_are_judged(training: Training
     assert everything.slices["judged"].rows == (table.y >= 0).sum()
 
 
+@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_budget_that_is_none_is_refused(training: Training, table: FeatureTable, budget: float) -> None:
+    with pytest.raises(InputError, match=f"^the budget is a number of alerts a day above 0, not {budget:g}$"):
+        validate(training.model, table, budget=budget)
+
+
+def test_without_any_label_the_way_to_labels_is_told(training: Training, table: FeatureTable) -> None:
+    bare = replace(table, y=np.full(len(table), -1, dtype=np.int8))
+    for use in (lambda: validate(training.model, bare), lambda: train(bare, **QUICK)):
+        with pytest.raises(InputError, match=r"`workbench events label` attaches labels$"):
+            use()
+
+
 def test_another_dataset_is_judged_whole_and_old_events_are_pointed_out(
     training: Training, table: FeatureTable
 ) -> None:

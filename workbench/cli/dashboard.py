@@ -15,7 +15,7 @@ _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 for any that is free.")]
 IpOption = Annotated[str, typer.Option(help="Address to listen on; other than this machine's own, use a TLS proxy.")]
-WorkersOption = Annotated[int, typer.Option(min=0, max=50, help="Kernels kept ready for visitors, about 130 MB each.")]
+WorkersOption = Annotated[int, typer.Option(min=0, max=50, help="Kernels kept ready, so that visitors need not wait.")]
 HttpsOption = Annotated[bool, typer.Option("--https", help="Visitors come through a proxy that speaks TLS.")]
 BaseOption = Annotated[str, typer.Option("--base-url", help="Path below which a proxy serves the page.")]
 BrowserOption = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")]
@@ -40,13 +40,12 @@ def results_command(
     context: typer.Context,
     port: PortOption = 8867,
     ip: IpOption = "127.0.0.1",
-    workers: WorkersOption = 1,
     https: HttpsOption = False,
     base_url: BaseOption = "/",
     browser: BrowserOption = True,
 ) -> None:
     """Serve the results page: every run with its status, claims and values, for people with a key."""
-    _serve(context, "results", port, ip, workers, https, base_url, browser)
+    _serve(context, "results", port, ip, 0, https, base_url, browser)  # a kernel kept ready would show old runs
 
 
 def _serve(

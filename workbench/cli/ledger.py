@@ -77,7 +77,7 @@ def verify_command(
         found = custody.ledger.verify(thorough=True if thorough else None, progress=progress)
         if found.ok:  # the bytes are those that were written; now whether the people they name signed what they say
             progress("checking decisions")
-            found = replace(found, problems=tuple(audit(custody)))
+            found = replace(found, problems=(*audit(custody), *_champion_problems(custody)))
     if json:
         print_json(
             {
@@ -148,6 +148,14 @@ def rebuild_command(context: typer.Context) -> None:
     """Take the ledger as it is now, after a loss or a restored backup; the ledger records that this was done."""
     entry = _ledger(context).rebuild_frontier()
     output.print(f"{entry.fields['size']:,} entries taken as they are; entry {entry.seq} records it", markup=False)
+
+
+def _champion_problems(custody: Custody) -> list[str]:
+    if not custody.ledger.query("SELECT 1 FROM entries WHERE type IN ('model.aliased', 'model.registered') LIMIT 1"):
+        return []  # nothing of models is imported then
+    from workbench.risk.lifecycle_kind import champion_problems
+
+    return champion_problems(custody)
 
 
 def _moment(date: str) -> datetime:

@@ -27,8 +27,24 @@ def _policies(custody: Custody) -> SubjectKind:
     return PolicyKind(custody.workspace, Subject, clock=custody.clock)
 
 
+def _models(custody: Custody) -> SubjectKind:
+    from workbench.risk.lifecycle_kind import ModelKind
+
+    return ModelKind(custody)
+
+
+def _reports(custody: Custody) -> SubjectKind:
+    from workbench.reports.lifecycle_kind import ReportKind
+
+    return ReportKind(custody)
+
+
 # How each kind of subject is made; whoever plugs one in adds a line, and imports its module inside the function.
-KINDS: Final[dict[str, Callable[[Custody], SubjectKind]]] = {"policy": _policies}
+KINDS: Final[dict[str, Callable[[Custody], SubjectKind]]] = {
+    "policy": _policies,
+    "model": _models,
+    "report": _reports,
+}
 
 SubjectArgument = Annotated[str, typer.Argument(metavar="SUBJECT", help="policy:NAME@VERSION, model:v3 or report:ID.")]
 AsOption = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who decides: pseudonym (reviewer-1) or name.")]
@@ -123,8 +139,9 @@ def _decide(
     if receipt is not None and receipt.is_dir():
         raise InputError(f"{str(receipt)!r} is a folder: name a file for the receipt")
     lifecycle = lifecycle_of(context, split_reference(text)[0])
-    subject = lifecycle.find(text)
-    proposal = lifecycle.propose(subject, action, person, retire_active=retire_active)
+    with working("checking"):
+        subject = lifecycle.find(text)
+        proposal = lifecycle.propose(subject, action, person, retire_active=retire_active)
     if not json:
         output.print(proposal.sentence, markup=False, soft_wrap=True)
     if not yes:

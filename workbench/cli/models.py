@@ -7,7 +7,7 @@ from rich.table import Table
 
 from workbench.cli.console import fields, output, print_json, working, workspace_of
 from workbench.cli.model_inputs import JsonOption, LabelsOption, labels_for, moment_us, open_registry
-from workbench.errors import InputError, IntegrityError, MalformedError, NotFoundError
+from workbench.errors import InputError, IntegrityError, MalformedError, NotFoundError, NotPermittedError
 
 if TYPE_CHECKING:
     from workbench.risk.promotion import Promotion
@@ -175,7 +175,8 @@ def compare_command(
         _tell_comparison(promotion, old, new)
         _say(f"comparison {workspace.shown(path)}")
         if promotion.promoted:
-            _say(f"next: workbench models promote {new.name} --because {promotion.sha256[:12]}")
+            because = f"workbench models promote {new.name} --because {promotion.sha256[:12]}"
+            _say(f"next: {f'workbench submit model:{new.name}' if registry.governed else because}")
     raise typer.Exit(0 if promotion.promoted else 1)
 
 
@@ -214,7 +215,7 @@ def promote_command(
 ) -> None:
     """Let the alias champion point to a model, and log it. A comparison is made again first and must come out the same.
 
-    Until models have approvals of their own, this command is how a champion is made.
+    Where people are enrolled, a champion is made by their decisions instead (submit, approve).
     """
     if [because is not None, first, override].count(True) != 1:
         raise InputError(
@@ -222,6 +223,7 @@ def promote_command(
             "champion, or with --override: give one of the three"
         )
     registry = open_registry(workspace_of(context))
+    registry.require_ungoverned(version)  # asked again when it is entered; here so that nobody waits for a comparison
     current, chosen = registry.champion(), registry.open(version)
     evidence = None if because is None else _evidence(registry, because, current, chosen)
     if first and current is not None:
@@ -266,8 +268,16 @@ def _tell_move(promoted: "Version", previous: "Version | None", evidence: str | 
 
 @app.command("rollback")
 def rollback_command(context: typer.Context, json: JsonOption = False) -> None:
-    """Let champion point to the model that was champion before the present one."""
+    """Let champion point to the model that was champion before the present one.
+
+    Where people are enrolled, somebody retires the present one instead, and another is submitted and approved.
+    """
     registry = open_registry(workspace_of(context))
+    if registry.governed:
+        raise NotPermittedError(
+            "people are enrolled here, and the champion changes by their decisions: `workbench retire model:VERSION` "
+            "takes the present one out of use for good, and `workbench submit` and `approve` put another in its place"
+        )
     earlier = _standing([move.sha256 for move in registry.history()])
     if len(earlier) < 2:
         raise InputError("no model was champion before the present one: there is nothing to roll back to")
@@ -276,10 +286,10 @@ def rollback_command(context: typer.Context, json: JsonOption = False) -> None:
     _tell_move(promoted, current, None, "back to an earlier champion", json)
 
 
-def _standing(moves: list[str]) -> list[str]:
+def _standing(moves: list[str | None]) -> list[str]:
     """The champions that a rollback can go back through, the present one last; going back drops what came after."""
     standing: list[str] = []
-    for model in moves:
+    for model in (move for move in moves if move is not None):
         standing = standing[: standing.index(model) + 1] if model in standing else [*standing, model]
     return standing
 
@@ -293,7 +303,7 @@ def history_command(context: typer.Context, json: JsonOption = False) -> None:
     rows: list[dict[str, Any]] = [
         {
             "time": move.time,
-            "champion": numbers.get(move.sha256),
+            "champion": None if move.sha256 is None else numbers.get(move.sha256),
             "sha256": move.sha256,
             "previous_sha256": move.previous,
             "actor": move.actor,
@@ -309,11 +319,14 @@ def history_command(context: typer.Context, json: JsonOption = False) -> None:
         raise NotFoundError("no model is champion yet: `workbench models promote VERSION --first` makes one")
     table = Table("time", "champion", "model", "by", "why", box=None)
     for row in rows:
-        table.add_row(row["time"], f"v{row['champion']}", row["sha256"][:12], row["actor"], row["why"])
+        champion = ("none", "") if row["sha256"] is None else (f"v{row['champion']}", row["sha256"][:12])
+        table.add_row(row["time"], *champion, row["actor"], row["why"])
     output.print(table)
 
 
 def _why(before: "list[Move]", move: "Move") -> str:
+    if move.evidence is not None and move.decided:
+        return f"{'retirement' if move.sha256 is None else 'approval'} {move.evidence[:12]}"
     if move.evidence is not None:
         return f"comparison {move.evidence[:12]}"
     standing = _standing([earlier.sha256 for earlier in before])

@@ -1,5 +1,6 @@
 """``workbench train``, ``validate`` and ``score``."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -112,6 +113,9 @@ def train_command(
     seed: SeedOption = 42,
     jobs: Annotated[int, typer.Option(help="Processes for the search; the result is the same.", min=1)] = 2,
     labels: LabelsOption = None,
+    as_: Annotated[
+        str, typer.Option("--as", metavar="WHO", help="Pseudonym of who trains it, such as p:ada: its author.")
+    ] = "p:local",
     json: JsonOption = False,
 ) -> None:
     """Train a model on a dataset, measure it on later events, and register it."""
@@ -119,6 +123,9 @@ def train_command(
     from workbench.risk.training import train
 
     workspace = workspace_of(context)
+    author = as_ if as_.startswith("p:") else f"p:{as_}"
+    if not re.fullmatch(r"p:[a-z0-9][a-z0-9-]{0,39}", author):
+        raise InputError(f"--as {as_[:40]!r}: expected a pseudonym of small letters, digits and '-', such as p:ada")
     with working("building features"):
         table = table_for(workspace, dataset, labels, FeatureSpec(), labelled_only=False)
     with _Bar() as bar:
@@ -142,7 +149,7 @@ def train_command(
             progress=bar,
         )
     with working("registering"):
-        version, already_there = _registered(open_registry(workspace), training)
+        version, already_there = _registered(open_registry(workspace), training, author)
     if already_there:
         errors.print(
             f"workbench: this model was registered already, as {version.name}; its stored card and metrics stay",
@@ -163,14 +170,14 @@ def train_command(
     _tell_training(workspace, version, training)
 
 
-def _registered(registry: "Registry", training: "Training") -> "tuple[Version, bool]":
+def _registered(registry: "Registry", training: "Training", author: str) -> "tuple[Version, bool]":
     """The version of the model, and whether it had one: then other files, as other resamples make, are not kept."""
     model = training.model
     if any(version.sha256 == model.sha256 for version in registry.versions()):
         known = registry.open(model.sha256)
         known.verify()
         return known, True
-    return registry.register(model, training.files()), False
+    return registry.register(model, training.files(), actor=author), False
 
 
 def _hours(hours: float) -> timedelta:

@@ -21,8 +21,9 @@ import pandas as pd
 from workbench.errors import InputError, IntegrityError
 from workbench.events import EVENT_COLUMNS, Dataset
 from workbench.events.formats.reading import path_text, quoted, text
+from workbench.events.sql_tree import SETTINGS
 from workbench.features.stored import StoredFeatures
-from workbench.policies.expression import SETTINGS, Expression
+from workbench.policies.expression import Expression
 from workbench.policies.vocabulary import RISK
 
 __all__ = ["Inputs", "find_hits", "open_database", "write_scores"]

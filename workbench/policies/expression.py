@@ -14,22 +14,14 @@ from typing import Final
 import duckdb
 
 from workbench.errors import InputError
-from workbench.events.sql_tree import Node, parse_expression, parts, span, sql_of
+from workbench.events.sql_tree import SETTINGS, Node, parse_expression, parts, span, sql_of
 from workbench.policies.kinds import check_kinds
 from workbench.policies.place import at_place
 from workbench.policies.spelling import check_spelling
 from workbench.policies.vocabulary import COLUMNS, FUNCTIONS, RISK, feature_columns
 from workbench.policies.walk import check_tree
 
-__all__ = ["SETTINGS", "Expression"]
-
-SETTINGS: Final = (
-    "SET GLOBAL TimeZone = 'UTC'",
-    "SET GLOBAL ieee_floating_point_ops = false",
-    "SET GLOBAL error_on_division_by_zero = false",
-)
-"""What whoever evaluates an expression sets first, for all cursors of a connection. A division by 0 gives NULL then. By
-DuckDB's default 0 / 0 is NaN, which counts as more than any number, so such an event would be flagged."""
+__all__ = ["Expression"]
 
 _COLUMNS: Final = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
 _PROBE: Final = {

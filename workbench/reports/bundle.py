@@ -36,11 +36,11 @@ from workbench.evidence.verify import Outcome, Verdict, verify_bytes
 from workbench.experiments import Run, Status
 from workbench.experiments.journal import OUTPUTS
 from workbench.files import sha256_bytes, sha256_file, write_atomic
-from workbench.ledger import StoredCheckpoint
+from workbench.ledger import StoredCheckpoint, Transaction
 from workbench.reports.html import report_html
 from workbench.workspace import Workspace
 
-__all__ = ["Bundled", "bundle_run", "record_approval"]
+__all__ = ["Bundled", "bundle_run", "record_approval", "record_within"]
 
 DATA_LIMIT: Final = 100 * 2**20  # bytes of data that go in unasked
 _DECISION: Final = "SELECT 1 FROM entries WHERE type = 'approval.recorded' AND entry ->> 'envelopeSha256' = ?"
@@ -135,6 +135,12 @@ def record_approval(custody: Custody, report_id: str, envelope: bytes, *, actor:
     Raises ``IntegrityError`` if it is on a report that was not signed here, and ``EvidenceError`` if it is not signed
     by an approval key of this workspace.
     """
+    with custody.ledger.transaction() as transaction:
+        record_within(transaction, custody, report_id, envelope, actor=actor)
+
+
+def record_within(transaction: Transaction, custody: Custody, report_id: str, envelope: bytes, *, actor: str) -> None:
+    """``record_approval`` inside a transaction that is open already. Raises as it does."""
     fields = approval_fields(envelope)
     home = custody.workspace.evidence / report_id / f"v{fields['reportVersion']}"
     known = home / "report.dsse.json"
@@ -144,10 +150,10 @@ def record_approval(custody: Custody, report_id: str, envelope: bytes, *, actor:
     if signer is None or signer.role is not Role.APPROVAL:
         raise EvidenceError(f"the decision on {report_id} is not signed by an approval key of this workspace")
     Envelope.read(envelope).verify(signer.certificate)
+    # Kept first: a file that no entry names counts for nothing, an entry without its file is a decision left out.
     write_atomic(home / f"approval-{fields['envelopeSha256'][:16]}.dsse.json", envelope)
-    with custody.ledger.transaction() as transaction:
-        if not transaction.query(_DECISION, [fields["envelopeSha256"]]):
-            transaction.append("approval.recorded", actor, fields=fields)
+    if not transaction.query(_DECISION, [fields["envelopeSha256"]]):
+        transaction.append("approval.recorded", actor, fields=fields)
 
 
 # What goes in

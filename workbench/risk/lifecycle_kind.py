@@ -1,7 +1,7 @@
 """Models as what is decided on: what the lifecycle asks of them, what a reviewer is shown, and how the alias follows.
 
-A model's subject is ``model:risk@3`` for version 3. Where people are enrolled, an approval is the only way for the alias
-``champion`` to come to a model, and a retirement the only way for it to leave one without another.
+A model's subject is ``model:risk@3`` for version 3. Where people are enrolled, an approval is the only way for the
+alias ``champion`` to come to a model, and a retirement the only way for it to leave one without another.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,17 +90,31 @@ class ModelKind:
                 f"no comparison with the champion, {old}, is kept: "
                 f"`workbench models compare {version.name} DATASET` makes one"
             )
-        chosen, refusal = _best(found)
-        return refusal or self._made_again(chosen)
+        return self._best(found)[1]
 
-    def _made_again(self, comparison: Comparison) -> str:
-        if comparison.sha256 not in self._repeated:
+    def _best(self, found: Sequence[Comparison]) -> tuple[Comparison, str]:
+        """The newest comparison that counts, or just the newest, and why it does not count."""
+        judged = []
+        for comparison in found:
+            refusal = self._refusal(comparison)
+            if not refusal:
+                return comparison, ""
+            judged.append((comparison, refusal))
+        return judged[0]
+
+    def _refusal(self, comparison: Comparison) -> str:
+        """Why a comparison does not count; empty if it lets the challenger take over and comes out again here."""
+        content, digest = comparison.content, comparison.sha256
+        if digest not in self._repeated:
             try:
+                accepted(comparison, champion=str(content["champion"]), challenger=str(content["challenger"]))
                 repeat(self.registry, comparison)
-                self._repeated[comparison.sha256] = ""
+                self._repeated[digest] = ""
+            except NotFoundError as error:  # its data may be put back
+                return str(error)
             except WorkbenchError as error:
-                self._repeated[comparison.sha256] = str(error)
-        return self._repeated[comparison.sha256]
+                self._repeated[digest] = str(error)
+        return self._repeated[digest]
 
     def _comparisons(self, champion: str | None, challenger: str) -> list[Comparison]:
         """The kept comparisons of just these two, the newest first."""
@@ -132,7 +146,7 @@ class ModelKind:
             "champion": None
             if champion is None
             else {"version": self.registry.find("champion").number, "sha256": champion},
-            "comparison": _told(_best(found)[0], len(found)) if found else None,
+            "comparison": _told(*self._best(found), len(found)) if found else None,
         }
 
     def decided(self, decision: "Decision", *, signer: "Signer", transaction: "Transaction") -> None:
@@ -162,24 +176,13 @@ class ModelKind:
         )
 
 
-def _best(found: Sequence[Comparison]) -> tuple[Comparison, str]:
-    """The newest comparison that lets the challenger take over, or just the newest, and what it says against it."""
-    refusals = []
-    for one in found:
-        try:
-            accepted(one, champion=str(one.content["champion"]), challenger=str(one.content["challenger"]))
-        except InputError as error:
-            refusals.append((one, str(error)))
-        else:
-            return one, ""
-    return refusals[0]
-
-
-def _told(comparison: Comparison, kept: int) -> dict[str, Any]:
+def _told(comparison: Comparison, refusal: str, kept: int) -> dict[str, Any]:
     content = comparison.content
     return {
         "sha256": comparison.sha256,
         "promoted": content["promoted"],
+        "counts": not refusal,
+        "refusal": refusal or None,
         "criteria": [
             {"name": one["name"], "passed": one["passed"], "statement": one.get("statement", "")}
             for one in content["criteria"]

@@ -186,6 +186,15 @@ class Registry:
         """Whether people are enrolled in this workspace: then the champion moves by their signed decisions only."""
         return _governed(self._ledger)
 
+    def require_ungoverned(self, reference: str, transaction: Transaction | None = None) -> None:
+        """Raises ``NotPermittedError`` where people are enrolled, with what to do to make ``reference`` champion."""
+        if _governed(transaction or self._ledger):
+            name = self.find(reference, transaction).name
+            raise NotPermittedError(
+                "people are enrolled here, and a champion is made by their decisions: "
+                f"`workbench submit model:{name}`, and somebody else `workbench approve model:{name}`"
+            )
+
     def promote(
         self,
         reference: str,
@@ -206,11 +215,7 @@ class Registry:
         chosen = self.open(reference)
         chosen.verify()
         with self._ledger.transaction() as transaction:
-            if _governed(transaction):
-                raise NotPermittedError(
-                    f"people are enrolled here, and a champion is made by their decisions: `workbench submit "
-                    f"model:{chosen.name}`, and somebody else `workbench approve model:{chosen.name}`"
-                )
+            self.require_ungoverned(chosen.name, transaction)
             expected = None if expected_previous is None else self.find(expected_previous, transaction).sha256
             self.move(transaction, chosen.sha256, expected=expected, actor=actor, evidence_sha256=evidence_sha256)
         return chosen
