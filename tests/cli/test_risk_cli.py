@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,10 @@ def test_training_says_in_words_what_the_model_is_worth_and_with_other_resamples
 
 
 @pytest.mark.slow
-def test_who_trains_a_model_is_its_author(cli: Callable[..., Any], made: Workspace) -> None:
-    told = cli("train", "demo", *QUICK, "--seed", "7", "--as", "ada", "--json")
-    version = Registry(made).open(json.loads(told.stdout)["sha256"])
+def test_who_trains_a_model_is_its_author(cli: Callable[..., Any], made: Workspace, tmp_path: Path) -> None:
+    own = Workspace(Path(shutil.copytree(made.root, tmp_path / "own")))
+    told = cli("--workspace", own.root, "train", "demo", *QUICK, "--seed", "7", "--as", "ada", "--json")
+    version = Registry(own).open(json.loads(told.stdout)["sha256"])
     assert version.row["actor"] == "p:ada"
 
 

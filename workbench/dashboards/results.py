@@ -11,7 +11,11 @@ from workbench.workspace import find_workspace
 
 __all__ = ["results"]
 
-_COLOURS = {"supported": "#12632c", "not supported": "#9b1c1c", "not tested": "#5b4a00"}
+_COLOURS = {
+    "supported": "var(--good, #12632c)",
+    "not supported": "var(--bad, #9b1c1c)",
+    "not tested": "var(--none, #5b4a00)",
+}
 
 
 def results() -> widgets.Widget:
