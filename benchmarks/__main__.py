@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import __doc__ as about
-from benchmarks import events, evidence, features, policies, scoring
+from benchmarks import events, evidence, features, policies, scoring, training
 from benchmarks.timing import as_json, compare, table
 
 _QUICK = 1 / 20
@@ -17,6 +17,7 @@ _PARTS = {
     "events": events.cases,
     "evidence": evidence.cases,
     "features": features.cases,
+    "training": training.cases,
     "scoring": scoring.cases,
     "policies": policies.cases,
 }
