@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 
 from workbench import __version__
 from workbench.cli import (
+    dashboard,
     drift,
     events,
     evidence,
@@ -48,6 +49,7 @@ drift.register(app)
 lifecycle.register(app)
 app.add_typer(people.app, name="people")
 app.add_typer(policy.app, name="policy")
+app.add_typer(dashboard.app, name="dashboard")
 app.add_typer(ledger.app, name="ledger")
 experiments.register(app)
 evidence.register(app)
@@ -78,18 +80,7 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code; no traceback unless ``--debug``."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments in (
-        [],
-        ["events"],
-        ["features"],
-        ["keys"],
-        ["ledger"],
-        ["models"],
-        ["people"],
-        ["policy"],
-        ["people"],
-        ["tsa"],
-    ):
+    if arguments == [] or arguments in [[group.name] for group in app.registered_groups]:
         arguments = [*arguments, "--help"]
     try:
         code = app(arguments, standalone_mode=False)
