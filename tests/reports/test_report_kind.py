@@ -312,7 +312,10 @@ def test_a_report_from_submission_to_a_verified_bundle_as_it_is_typed(
 ) -> None:
     monkeypatch.chdir(workspace.root.parent)
     monkeypatch.chdir(workspace.root)  # the folder was made anew
-    desk.bundle(approvals_required=1)
+    working = workspace.root.parent / "working.txt"
+    working.write_text(WORKING + "\n")
+    told = cli("bundle", desk.run.id, "--approvals", "1", "--passphrase-file", working)
+    assert told.code == 0, told.stderr
 
     def act(verb: str, person: str) -> Any:
         file = workspace.root.parent / f"{person}.txt"
@@ -324,11 +327,10 @@ def test_a_report_from_submission_to_a_verified_bundle_as_it_is_typed(
     assert told.code == 0, told.stderr
     told = act("approve", "ann")
     assert told.stdout.endswith(f"; report:{desk.run.id}@1 is ACTIVE\n")
-    (workspace.root.parent / "working.txt").write_text(WORKING + "\n")
-    told = cli("bundle", desk.run.id, "--passphrase-file", workspace.root.parent / "working.txt")
+    told = cli("bundle", desk.run.id, "--passphrase-file", working)
     assert told.code == 0, told.stderr
     (bundle,) = workspace.reports.glob("*-v1.evidence.zip")
-    told = cli("verify", bundle, "--root", desk.bundle().root_sha256)
+    told = cli("verify", bundle, "--root", cli("keys", "export-root").stdout.strip())
     assert told.code == 3 and "1 of 1 required: ann" in told.stdout
     assert cli("history", f"report:{desk.run.id}").code == 0
     assert cli("ledger", "verify").code == 0
