@@ -72,10 +72,10 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path.name!r}: {reason}") from error
 
 
-def write_atomic(path: Path, data: bytes, *, make_folder: bool = False) -> None:
+def write_atomic(path: Path, data: bytes, *, make_folder: bool = False, mode: int = 0o644) -> None:
     """Write beside, flush to disk, rename: readers see the old content or the new, never a part.
 
-    With ``make_folder`` the folder is made if it is not there.
+    With ``make_folder`` the folder is made if it is not there. With ``mode`` 0o600 nobody else could ever read a byte.
 
     Raises ``StorageError`` when the disk is full or the folder cannot be written.
     """
@@ -85,7 +85,7 @@ def write_atomic(path: Path, data: bytes, *, make_folder: bool = False) -> None:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_STAGING_PREFIX)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(file.fileno(), 0o644)
+                os.fchmod(file.fileno(), mode)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -12,10 +12,22 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from workbench.custody import Custody
 from workbench.experiments import Journal, recover
 from workbench.workspace import Workspace, find_workspace
 
-__all__ = ["State", "errors", "fields", "output", "print_json", "tell_waiting", "working", "workspace_of"]
+__all__ = [
+    "State",
+    "custody_of",
+    "errors",
+    "fields",
+    "output",
+    "print_json",
+    "say",
+    "tell_waiting",
+    "working",
+    "workspace_of",
+]
 
 # Away from a terminal nothing is folded or cut at 80 columns.
 _WIDTH = None if sys.stdout.isatty() else 200
@@ -40,6 +52,16 @@ def workspace_of(context: typer.Context) -> Workspace:
         place = f" at cell {where['cell']}" if where else ""
         errors.print(f"workbench: run {run.id} lost its runner{place}; it is now KILLED", markup=False, soft_wrap=True)
     return workspace
+
+
+def custody_of(context: typer.Context) -> Custody:
+    """The keys and the ledger of the workspace in use."""
+    return Custody(workspace_of(context), waiting=tell_waiting)
+
+
+def say(text: str) -> None:
+    """One line on standard output, as it is: nothing in it is markup, and nothing is folded."""
+    output.print(text, markup=False, soft_wrap=True)
 
 
 def tell_waiting(message: str) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from workbench.cli.console import fields, output, print_json, working, workspace_of
+from workbench.cli.console import fields, output, print_json, say, working, workspace_of
 from workbench.cli.model_inputs import JsonOption, LabelsOption, moment_us, open_registry, table_for
 
 if TYPE_CHECKING:
@@ -56,9 +56,6 @@ def drift_command(
 
 
 def _tell(report: "DriftReport", name: str) -> None:
-    def say(text: str) -> None:
-        output.print(text, markup=False, soft_wrap=True)
-
     window, labels = report.window, report.labels
     say(f"{report.verdict}: {report.statement}")
     share, median, late = labels["share_labelled"], labels["delay_days_median"], labels["delay_days_p90"]

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from workbench.cli.console import output, print_json, tell_waiting, working, workspace_of
-from workbench.cli.passphrases import Passphrase, ask
+from workbench.cli.console import custody_of, output, print_json, say, tell_waiting, working, workspace_of
+from workbench.cli.passphrases import Passphrase, RootKeyOption, RootPassphraseFile, ask
 from workbench.clock import SystemClock
 from workbench.custody import Custody
 from workbench.errors import InputError, KeyFileError, nearest
@@ -22,19 +22,9 @@ __all__ = ["app"]
 app = typer.Typer(help="Keys: one for each role.", no_args_is_help=True, rich_markup_mode=None)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-RootKeyOption = Annotated[
-    Path | None, typer.Option("--root-key", help="The root's key file, where it is kept outside the workspace.")
-]
 PassphraseFile = Annotated[
     Path | None, typer.Option("--passphrase-file", help="Read the passphrase of the key concerned from this file.")
 ]
-RootPassphraseFile = Annotated[
-    Path | None, typer.Option("--root-passphrase-file", help="Read the root's passphrase from this file.")
-]
-
-
-def _custody(context: typer.Context) -> Custody:
-    return Custody(workspace_of(context), waiting=tell_waiting)
 
 
 def _role(name: str) -> Role:
@@ -75,9 +65,9 @@ def init_command(
             waiting=tell_waiting,
         )
     if demo:
-        _say("DEMONSTRATION keys: their passphrase is public, and every verdict on what they sign says so")
-    _say(f"root fingerprint: {fingerprint(custody.store.root)}")
-    _say("  print it in the thesis and deposit it where examiners look: it must reach them outside of any bundle")
+        say("DEMONSTRATION keys: their passphrase is public, and every verdict on what they sign says so")
+    say(f"root fingerprint: {fingerprint(custody.store.root)}")
+    say("  print it in the thesis and deposit it where examiners look: it must reach them outside of any bundle")
     if not demo and root_folder is None:
         _say_where_the_root_is(custody)
 
@@ -85,17 +75,13 @@ def init_command(
 def _say_where_the_root_is(custody: Custody) -> None:
     workspace = custody.workspace
     where = workspace.shown(workspace.keys / f"root-{identity_of(custody.store.root)}.key")
-    _say(f"  move the root's key, {where}, to a removable medium; --root-key names it when it is needed")
-
-
-def _say(text: str) -> None:
-    output.print(text, markup=False, soft_wrap=True)
+    say(f"  move the root's key, {where}, to a removable medium; --root-key names it when it is needed")
 
 
 @app.command("list")
 def list_command(context: typer.Context, json: JsonOption = False) -> None:
     """List all certificates: in use, rotated, revoked."""
-    custody = _custody(context)
+    custody = custody_of(context)
     infos, states = custody.store.issued(), custody.states()
     rows = [
         {
@@ -120,7 +106,7 @@ def list_command(context: typer.Context, json: JsonOption = False) -> None:
         table.add_row(*cells[:3], here, *cells[3:], str(row["certificate_sha256"])[:16])
     output.print(table)
     if custody.store.demo:
-        _say("these are DEMONSTRATION keys: their passphrase is public, nothing signed with them is evidence")
+        say("these are DEMONSTRATION keys: their passphrase is public, nothing signed with them is evidence")
 
 
 def _signs_until(info: KeyInfo) -> str:
@@ -146,7 +132,7 @@ def add_command(
     root_passphrase_file: RootPassphraseFile = None,
 ) -> None:
     """Make a further key: an approval key for each person who decides."""
-    chosen, custody = _role(role), _custody(context)
+    chosen, custody = _role(role), custody_of(context)
     if (chosen is Role.APPROVAL) != (person is not None):
         raise InputError("--person PSEUDONYM goes with approval keys, and only with them")
     demo = custody.store.demo
@@ -155,7 +141,7 @@ def add_command(
     passphrase = ask(which, file=passphrase_file, new=True, demo=demo)
     with working("making the key"):
         info = custody.add(chosen, passphrase, root=custody.root_signer(root_passphrase, root_key), identity=person)
-    _say(f"{info.role.value} key '{info.identity}', certificate {info.sha256}")
+    say(f"{info.role.value} key '{info.identity}', certificate {info.sha256}")
 
 
 @app.command("rotate")
@@ -171,7 +157,7 @@ def rotate_command(
     root_passphrase_file: RootPassphraseFile = None,
 ) -> None:
     """Replace a key by a new one and destroy the old; both, and the root, sign that."""
-    chosen, custody = _role(role), _custody(context)
+    chosen, custody = _role(role), custody_of(context)
     demo = custody.store.demo
     root = custody.root_signer(ask(Passphrase.ROOT, file=root_passphrase_file, demo=demo), root_key)
     if chosen is Role.ROOT:
@@ -183,11 +169,11 @@ def rotate_command(
         old = custody.store.unlock(chosen, passphrase, name)
     with working("making the key"):
         info = custody.rotate(old, passphrase, root=root, folder=root_folder)
-    _say(f"{info.role.value} key '{info.identity}', certificate {info.sha256}")
+    say(f"{info.role.value} key '{info.identity}', certificate {info.sha256}")
     if chosen is Role.ROOT:
-        _say("  publish this fingerprint beside the old one; old bundles verify under either")
+        say("  publish this fingerprint beside the old one; old bundles verify under either")
         if root_key is not None:
-            _say(f"  destroy the old root's key, {root_key}: nothing is signed with it any more")
+            say(f"  destroy the old root's key, {root_key}: nothing is signed with it any more")
         if not demo and root_folder is None:
             _say_where_the_root_is(custody)
 
@@ -207,10 +193,10 @@ def revoke_command(
     if reason not in REVOCATION_REASONS:
         raise InputError(f"{reason!r} is not a reason{nearest(reason, REVOCATION_REASONS)}")
     since = _moment(invalid_from)
-    custody = _custody(context)
+    custody = custody_of(context)
     root_passphrase = ask(Passphrase.ROOT, file=root_passphrase_file, demo=custody.store.demo)
     fields = custody.revoke(certificate, reason, since, root=custody.root_signer(root_passphrase, root_key))
-    _say(f"certificate {str(fields['certSha256'])[:16]} is withdrawn from {fields['invalidFrom']} on, for {reason}")
+    say(f"certificate {str(fields['certSha256'])[:16]} is withdrawn from {fields['invalidFrom']} on, for {reason}")
 
 
 def _moment(text: str | None) -> datetime:
@@ -232,7 +218,7 @@ def export_root_command(
     out: Annotated[Path | None, typer.Option(help="Write the root certificate to this file (PEM) as well.")] = None,
 ) -> None:
     """Print the root's fingerprint, which examiners must get outside of any bundle."""
-    custody = _custody(context)
+    custody = custody_of(context)
     root = custody.store.root
     if out is not None:
         if out.is_dir():

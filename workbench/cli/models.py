@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from workbench.cli.console import fields, output, print_json, working, workspace_of
+from workbench.cli.console import fields, output, print_json, say, working, workspace_of
 from workbench.cli.model_inputs import JsonOption, LabelsOption, labels_for, moment_us, open_registry
 from workbench.errors import InputError, IntegrityError, MalformedError, NotFoundError, NotPermittedError
 
@@ -21,10 +21,6 @@ app = typer.Typer(help="Models: versions, comparisons, and the champion.", no_ar
 VersionArgument = Annotated[
     str, typer.Argument(metavar="VERSION", help="v3, champion, latest, or first digits of the model's SHA-256.")
 ]
-
-
-def _say(text: str) -> None:
-    output.print(text, markup=False, soft_wrap=True)
 
 
 @app.command("list")
@@ -173,17 +169,17 @@ def compare_command(
         print_json(promotion.as_dict() | {"sha256": promotion.sha256, "measured": promotion.measured})
     else:
         _tell_comparison(promotion, old, new)
-        _say(f"comparison {workspace.shown(path)}")
+        say(f"comparison {workspace.shown(path)}")
         if promotion.promoted:
             because = f"workbench models promote {new.name} --because {promotion.sha256[:12]}"
-            _say(f"next: {f'workbench submit model:{new.name}' if registry.governed else because}")
+            say(f"next: {f'workbench submit model:{new.name}' if registry.governed else because}")
     raise typer.Exit(0 if promotion.promoted else 1)
 
 
 def _tell_comparison(promotion: "Promotion", old: "Version", new: "Version") -> None:
     window = promotion.window
-    _say(f"champion {old.name} ({old.sha256[:12]}), challenger {new.name} ({new.sha256[:12]})")
-    _say(
+    say(f"champion {old.name} ({old.sha256[:12]}), challenger {new.name} ({new.sha256[:12]})")
+    say(
         f"{window['labelled']:,} labelled events of {window['users']:,} users, {window['violations']:,} violations, "
         f"after {window['after']} and until {window['until']}"
     )
@@ -194,7 +190,7 @@ def _tell_comparison(promotion: "Promotion", old: "Version", new: "Version") -> 
             statement += f" (measured here: {promotion.measured['p99_us'] / 1000:.3f} ms)"
         table.add_row(criterion.name, _VERDICTS[criterion.passed], statement)
     output.print(table, markup=False)
-    _say(promotion.statement)
+    say(promotion.statement)
 
 
 _VERDICTS = {True: "passed", False: "FAILED", None: "not judged"}
@@ -261,9 +257,9 @@ def _tell_move(promoted: "Version", previous: "Version | None", evidence: str | 
         )
         return
     before = f"; it was {previous.name} ({previous.sha256[:12]})" if previous else ", the first"
-    _say(f"champion is {promoted.name} ({promoted.sha256[:12]}){before}")
+    say(f"champion is {promoted.name} ({promoted.sha256[:12]}){before}")
     if previous is not None:
-        _say(f"  {reason}")
+        say(f"  {reason}")
 
 
 @app.command("rollback")

@@ -5,10 +5,20 @@ import sys
 from enum import Enum
 from getpass import getpass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from workbench.errors import InputError
 
-__all__ = ["Passphrase", "ask"]
+__all__ = ["Passphrase", "RootKeyOption", "RootPassphraseFile", "ask"]
+
+RootKeyOption = Annotated[
+    Path | None, typer.Option("--root-key", help="The root's key file, where it is kept outside the workspace.")
+]
+RootPassphraseFile = Annotated[
+    Path | None, typer.Option("--root-passphrase-file", help="Read the root's passphrase from this file.")
+]
 
 
 class Passphrase(Enum):

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from workbench.cli.console import output, print_json, tell_waiting, working, workspace_of
-from workbench.cli.passphrases import Passphrase, ask
+from workbench.cli.console import custody_of, output, print_json, say, working
+from workbench.cli.passphrases import Passphrase, RootKeyOption, RootPassphraseFile, ask
 from workbench.custody import Custody
 from workbench.errors import InputError, NotFoundError, nearest
 from workbench.lifecycle import ROLES, People, Person
@@ -24,20 +24,6 @@ RoleArgument = Annotated[str, typer.Argument(metavar="ROLE", help=f"{', '.join(R
 OwnerFile = Annotated[
     Path | None, typer.Option("--as-passphrase-file", help="Read the owner's passphrase from this file.")
 ]
-RootKeyOption = Annotated[
-    Path | None, typer.Option("--root-key", help="The root's key file, where it is kept outside the workspace.")
-]
-RootPassphraseFile = Annotated[
-    Path | None, typer.Option("--root-passphrase-file", help="Read the root's passphrase from this file.")
-]
-
-
-def _custody(context: typer.Context) -> Custody:
-    return Custody(workspace_of(context), waiting=tell_waiting)
-
-
-def _say(text: str) -> None:
-    output.print(text, markup=False, soft_wrap=True)
 
 
 def _known(role: str) -> str:
@@ -68,7 +54,7 @@ def add_command(
     json: JsonOption = False,
 ) -> None:
     """Enrol a person: make their key, and grant them roles. The first one is an owner."""
-    custody = _custody(context)
+    custody = custody_of(context)
     roles, demo = [_known(one) for one in role or []], custody.store.demo
     people = People(custody)
     people.require_granter(roles, by)
@@ -82,14 +68,14 @@ def add_command(
     if json:
         print_json(person.as_dict())
         return
-    _say(f"{person.pseudonym}, {' and '.join(person.roles) or 'without a role'}")
-    _say("  they sign as this pseudonym; their name stands beside the ledger, where it can be erased")
+    say(f"{person.pseudonym}, {' and '.join(person.roles) or 'without a role'}")
+    say("  they sign as this pseudonym; their name stands beside the ledger, where it can be erased")
 
 
 @app.command("list")
 def list_command(context: typer.Context, json: JsonOption = False) -> None:
     """List everybody: pseudonym, name, roles, key."""
-    custody = _custody(context)
+    custody = custody_of(context)
     people = People(custody).all()
     if json:
         print_json([person.as_dict() for person in people])
@@ -121,7 +107,7 @@ def grant_command(
     root_passphrase_file: RootPassphraseFile = None,
 ) -> None:
     """Give a person a role, signed by an owner (where there is none: the role owner, by the root)."""
-    custody = _custody(context)
+    custody = custody_of(context)
     people, demo = People(custody), custody.store.demo
     if by is None:
         if _known(role) != "owner":
@@ -142,7 +128,7 @@ def revoke_command(
     as_passphrase_file: OwnerFile = None,
 ) -> None:
     """Take a role from a person, signed by an owner. What they decided before stands."""
-    custody = _custody(context)
+    custody = custody_of(context)
     _tell(_change(custody, People(custody).revoke, person, role, by, as_passphrase_file))
 
 
@@ -156,7 +142,7 @@ def _change(
 
 
 def _tell(person: Person) -> None:
-    _say(f"{person.pseudonym} is now {' and '.join(person.roles) or 'without a role'}")
+    say(f"{person.pseudonym} is now {' and '.join(person.roles) or 'without a role'}")
 
 
 @app.command("require")
@@ -168,8 +154,8 @@ def require_command(
     as_passphrase_file: OwnerFile = None,
 ) -> None:
     """Say how many people must approve before something is ACTIVE, signed by an owner."""
-    custody = _custody(context)
+    custody = custody_of(context)
     passphrase = ask(Passphrase.OWNER, file=as_passphrase_file, demo=custody.store.demo)
     with working("signing"):
         People(custody).require(kind, number, by=by, passphrase=passphrase)
-    _say(f"from now on {number} {'person' if number == 1 else 'different people'} must approve each {kind}")
+    say(f"from now on {number} {'person' if number == 1 else 'different people'} must approve each {kind}")

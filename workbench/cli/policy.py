@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from workbench.cli.console import fields, output, print_json, tell_waiting, working, workspace_of
+from workbench.cli.console import fields, output, print_json, say, tell_waiting, working, workspace_of
 from workbench.cli.policy_output import print_backtest
 from workbench.errors import InputError, WorkspaceError
 
@@ -26,10 +26,6 @@ def _store(workspace: "Workspace") -> "PolicyStore":
     from workbench.policies import PolicyStore
 
     return PolicyStore(workspace, waiting=tell_waiting)
-
-
-def _print(text: str) -> None:
-    output.print(text, markup=False, soft_wrap=True)
 
 
 @app.command("add")
@@ -53,9 +49,9 @@ def add_command(
         print_json({**version.as_dict(), "already_there": already_there, "problems": problems})
         return
     again = " (was there already)" if already_there else ""
-    _print(f"policy {version}, digest {version.sha256[:12]}, by {', '.join(version.authors)}{again}")
+    say(f"policy {version}, digest {version.sha256[:12]}, by {', '.join(version.authors)}{again}")
     for problem in problems:
-        _print(f"  before it can become ACTIVE: {problem}")
+        say(f"  before it can become ACTIVE: {problem}")
 
 
 @app.command("check")
@@ -85,11 +81,11 @@ def check_command(
         print_json(found)
     else:
         for one in found:
-            _print(f"{one['file']}: {'good' if not one['problems'] else 'cannot be used as it is'}")
+            say(f"{one['file']}: {'good' if not one['problems'] else 'cannot be used as it is'}")
             for problem in one["problems"]:
-                _print("  " + problem.replace("\n", "\n  "))
+                say("  " + problem.replace("\n", "\n  "))
             if one["words"]:
-                _print(f"  {one['words']}")
+                say(f"  {one['words']}")
     if any(one["problems"] for one in found):
         raise typer.Exit(1)
 
@@ -111,9 +107,9 @@ def diff_command(
         print_json({"old": old_name, "new": new_name, **difference.as_dict()})
         return
     for sentence in difference.words:
-        _print(sentence)
+        say(sentence)
     if difference.unified:
-        _print("\n" + difference.unified)
+        say("\n" + difference.unified)
 
 
 def _version_or_file(store: "PolicyStore", reference: str) -> tuple[str, "Policy"]:
@@ -194,8 +190,8 @@ def columns_command(json: JsonOption = False) -> None:
     for name, kind in COLUMNS.items():
         table.add_row(name, kind, words[name])
     output.print(table, markup=False)
-    _print(f"\nfunctions: {', '.join(functions)}")
-    _print("operators: = <> < <= > >= AND OR NOT IN BETWEEN LIKE ILIKE ~ IS NULL + - * / // % || ->> CASE TRY_CAST")
+    say(f"\nfunctions: {', '.join(functions)}")
+    say("operators: = <> < <= > >= AND OR NOT IN BETWEEN LIKE ILIKE ~ IS NULL + - * / // % || ->> CASE TRY_CAST")
 
 
 @app.command("backtest")
@@ -234,7 +230,7 @@ def backtest_command(
         print_json({"backtest_sha256": found.sha256, "seconds": round(found.seconds, 3), **found.content})
         return
     print_backtest(found)
-    _print(f"\nkept as {workspace.shown(kept)}")
+    say(f"\nkept as {workspace.shown(kept)}")
 
 
 def _other(workspace: "Workspace", store: "PolicyStore", version: "PolicyVersion", reference: str) -> "PolicyVersion":

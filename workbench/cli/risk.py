@@ -1,6 +1,5 @@
 """``workbench train``, ``validate`` and ``score``."""
 
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -10,9 +9,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-from workbench.cli.console import errors, output, print_json, working, workspace_of
+from workbench.cli.console import errors, output, print_json, say, working, workspace_of
 from workbench.cli.model_inputs import JsonOption, LabelsOption, open_registry, table_for
 from workbench.errors import InputError
+from workbench.evidence.entries import is_person
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -82,10 +82,6 @@ class _Bar:
         self._bar.update(self._task, description=what, completed=done, total=total)
 
 
-def _say(text: str) -> None:
-    output.print(text, markup=False, soft_wrap=True)
-
-
 def train_command(
     context: typer.Context,
     dataset: DatasetArgument,
@@ -124,7 +120,7 @@ def train_command(
 
     workspace = workspace_of(context)
     author = as_ if as_.startswith("p:") else f"p:{as_}"
-    if not re.fullmatch(r"p:[a-z0-9][a-z0-9-]{0,39}", author):
+    if not is_person(author):
         raise InputError(f"--as {as_[:40]!r}: expected a pseudonym of small letters, digits and '-', such as p:ada")
     with working("building features"):
         table = table_for(workspace, dataset, labels, FeatureSpec(), labelled_only=False)
@@ -188,17 +184,17 @@ def _hours(hours: float) -> timedelta:
 
 def _tell_training(workspace: Workspace, version: "Version", training: "Training") -> None:
     metrics, model = training.metrics, training.model
-    _say(f"{version.name}: {model.forest.algorithm}, {model.forest.n_trees:,} trees, model {version.sha256}")
+    say(f"{version.name}: {model.forest.algorithm}, {model.forest.n_trees:,} trees, model {version.sha256}")
     for name, window in metrics["windows"].items():
         told = f"{window['rows']:,} labelled events, {window['positives']:,} violations"
-        _say(f"  {name}: {window['from'][:16]} to {window['to'][:16]} UTC, {told}")
+        say(f"  {name}: {window['from'][:16]} to {window['to'][:16]} UTC, {told}")
     labels = metrics["labels"]
     if labels["embargo_days"]:
-        _say(
+        say(
             f"  labels take up to {labels['embargo_days']:.3g} days, so {labels['left_out_by_embargo']:,} labelled "
             "events just before a cut were left out"
         )
-    _say(f"  alert from p = {model.threshold.value:.4f} on: {_rule(model.threshold.detail, model.threshold.rule)}")
+    say(f"  alert from p = {model.threshold.value:.4f} on: {_rule(model.threshold.detail, model.threshold.rule)}")
     _tell_metrics(training.evaluations)
     for way, words in (
         ("forward", "forward in time"),
@@ -206,12 +202,12 @@ def _tell_training(workspace: Workspace, version: "Version", training: "Training
         ("stratified", "by row, regardless of user and time; too hopeful"),
     ):
         found = [fold["average_precision"] for fold in metrics["folds"][way]]
-        _say(f"  {len(found)} folds {words}: average precision {min(found):.3f} to {max(found):.3f}")
+        say(f"  {len(found)} folds {words}: average precision {min(found):.3f} to {max(found):.3f}")
     best = ", ".join(row["feature"] for row in metrics["importance"][:3])
-    _say(f"  looks most at: {best}")
+    say(f"  looks most at: {best}")
     if not metrics["belongs_to"]["is_the_registered_model"]:
-        _say(f"  note: {metrics['belongs_to']['note']}")
-    _say(f"  folder: {workspace.shown(version.path)}")
+        say(f"  note: {metrics['belongs_to']['note']}")
+    say(f"  folder: {workspace.shown(version.path)}")
 
 
 def _rule(detail: dict[str, Any], rule: str) -> str:
@@ -244,7 +240,7 @@ def _tell_metrics(slices: Any) -> None:
         confusion = one.confusion
         alerts = confusion["tp"] + confusion["fp"]
         caught = f"{confusion['tp']:,} of {one.positives:,} violations"
-        _say(
+        say(
             f"  {_SLICES[name]}: {one.rows:,} of {one.users:,} users; {alerts:,} alerts found {caught}; chance is an "
             f"average precision of {one.positives / one.rows:.3f}"
         )
@@ -278,8 +274,8 @@ def validate_command(
     if json:
         print_json({"version": found.number, **result.as_dict()})
         return
-    _say(f"{found.name} ({found.sha256[:12]}) on dataset {result.dataset_sha256[:12]}")
-    _say(f"  {result.note}")
+    say(f"{found.name} ({found.sha256[:12]}) on dataset {result.dataset_sha256[:12]}")
+    say(f"  {result.note}")
     _tell_metrics(result.slices)
 
 
@@ -332,7 +328,7 @@ def score_command(
         )
         return
     alerts = f"{int(scores['alert'].sum()):,} at or above the threshold {found.model.threshold.value:.4f}"
-    _say(f"{len(scores):,} events scored by {found.name} ({found.sha256[:12]}), {alerts}")
+    say(f"{len(scores):,} events scored by {found.name} ({found.sha256[:12]}), {alerts}")
     shown = Table("event", "risk", "alert", "time (UTC)", "user", box=None)
     for row in highest.to_dict("records"):
         # As Text, so that no name is read as markup or reaches the terminal as a control sequence.
@@ -342,7 +338,7 @@ def score_command(
     if len(highest):
         output.print(shown)
     if out is not None:
-        _say(f"  all scores: {workspace.shown(out)}")
+        say(f"  all scores: {workspace.shown(out)}")
 
 
 def _write(scores: "pd.DataFrame", out: Path) -> None:

@@ -4,9 +4,7 @@ The browser holds a random token in a signed cookie; the server's file holds its
 the server, and a session that was ended is ended for good.
 """
 
-import contextlib
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Final
 from workbench.clock import Clock
 from workbench.errors import StorageError
 from workbench.evidence.keyfile import check_private, make_private_folder
-from workbench.files import canonical_json, one_at_a_time, sha256_bytes, storage_errors
+from workbench.files import canonical_json, one_at_a_time, sha256_bytes, write_atomic
 from workbench.workspace import Workspace
 
 __all__ = ["Session", "Sessions", "cookie_secret", "dashboard_folder"]
@@ -79,7 +77,7 @@ class Sessions:
 
     def _write(self, sessions: list[Session]) -> None:
         rows = [[one.id, one.person, one.certificate_sha256, one.ends] for one in sessions[-_MOST:]]
-        _write_private(self._path, canonical_json(rows))
+        write_atomic(self._path, canonical_json(rows), mode=0o600)
 
 
 def dashboard_folder(workspace: Workspace) -> Path:
@@ -94,28 +92,12 @@ def cookie_secret(folder: Path) -> bytes:
     path = folder / "cookie-secret"
     with one_at_a_time(path):
         if not path.exists():
-            _write_private(path, secrets.token_bytes(64))
+            write_atomic(path, secrets.token_bytes(64), mode=0o600)
     check_private(path)
     data = path.read_bytes()
     if len(data) != 64:
         raise StorageError(f"{path.name!r} is damaged: remove it, and everybody signs in again")
     return data
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with storage_errors(path):
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.rename(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                beside.unlink()
-            raise
 
 
 def _id(token: str) -> str:

@@ -14,7 +14,7 @@ from workbench.errors import MalformedError
 from workbench.evidence.strict import read_object
 from workbench.files import canonical_json
 
-__all__ = ["ENTRY_VERSION", "FIELDS", "Entry", "UnknownEntryError", "read_entry"]
+__all__ = ["ENTRY_VERSION", "FIELDS", "Entry", "UnknownEntryError", "is_person", "read_entry"]
 
 ENTRY_VERSION: Final = 1
 
@@ -144,6 +144,15 @@ class Entry:
         common = {"v": ENTRY_VERSION, "seq": self.seq, "time": self.time, "type": self.type, "actor": self.actor}
         private = {} if self.commitment is None else {"commitment": self.commitment}
         return canonical_json({**common, **private, **self.fields})
+
+
+def is_person(text: str) -> bool:
+    """Whether ``text`` is a pseudonym as entries have it.
+
+    >>> is_person("p:reviewer-1"), is_person("Ada")
+    (True, False)
+    """
+    return _fits(text, "person")
 
 
 def _fits(value: Any, kind: str) -> bool:

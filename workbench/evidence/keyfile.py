@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from workbench.errors import KeyFileError, MalformedError
 from workbench.evidence.certificates import PrivateKey, Role
 from workbench.evidence.strict import decode_base64, read_object
-from workbench.files import canonical_json, sha256_bytes, storage_errors
+from workbench.files import canonical_json, sha256_bytes, storage_errors, write_atomic
 
 __all__ = ["KeyDerivation", "SealedKey", "check_private", "make_private_folder"]
 
@@ -140,18 +140,7 @@ class SealedKey:
         """Write the file, whole or not at all; what was there under this name is replaced. Raises ``StorageError``."""
         content = self._content()
         data = canonical_json({**content, "check": sha256_bytes(canonical_json(content))}) + b"\n"
-        beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        with storage_errors(path):
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                beside.rename(path)
-            except BaseException:
-                beside.unlink(missing_ok=True)
-                raise
+        write_atomic(path, data, mode=0o600)
 
     @classmethod
     def read(cls, path: Path, role: Role) -> "SealedKey":

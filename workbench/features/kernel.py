@@ -4,13 +4,12 @@ Cost is linear in the events. A value's place in the counters is its dictionary 
 user leaves in a counter is taken out again before the next user. The definitions are those of ``definitions``.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from workbench.features.compiled import compiled
 from workbench.features.definitions import CAP_US, DAY_US, FEATURES, HOUR_US
 
 __all__ = ["NEVER", "grouped", "ip_users", "sweep"]
@@ -18,7 +17,6 @@ __all__ = ["NEVER", "grouped", "ip_users", "sweep"]
 NEVER: Final = 2**63 - 1
 """The time of what did not happen, µs."""
 
-Compiled = TypeVar("Compiled", bound=Callable[..., Any])
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
@@ -28,16 +26,7 @@ _MINUTE_US: Final = 60_000_000
 _FEATURES: Final = len(FEATURES)
 
 
-def _compiled(function: Compiled) -> Compiled:
-    """``function`` in machine code, kept on disk where there is a folder that may be written to."""
-    try:
-        compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # no place to cache in: compile anew in each process
-        compiled = numba.njit(nogil=True, error_model="numpy")(function)
-    return cast("Compiled", compiled)
-
-
-@_compiled
+@compiled(error_model="numpy")
 def grouped(codes: Codes, size: int) -> tuple[Ints, Ints]:
     """Rows by code, in their order within each code (counting sort).
 
@@ -58,7 +47,7 @@ def grouped(codes: Codes, size: int) -> tuple[Ints, Ints]:
     return order, starts
 
 
-@_compiled
+@compiled(error_model="numpy")
 def sweep(  # noqa: PLR0912, PLR0915  # one pass over all state: parts of it alone would have to pass twenty arrays on
     starts: Ints,
     timestamp: Ints,
@@ -207,7 +196,7 @@ def sweep(  # noqa: PLR0912, PLR0915  # one pass over all state: parts of it alo
             source_count[source[base + i]] = 0
 
 
-@_compiled
+@compiled(error_model="numpy")
 def ip_users(starts: Ints, timestamp: Ints, user: Codes, users: int, wanted: Ints, out: Floats) -> None:
     """Fill ``out``, shape (rows,), with ``ip_users_24h``; arrays in the order ``grouped`` by address."""
     count = np.zeros(users, np.int32)

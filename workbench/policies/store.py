@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from workbench.clock import Clock
 from workbench.documents import explain
 from workbench.errors import InputError, IntegrityError, MalformedError, NotFoundError, nearest
+from workbench.evidence.entries import is_person
 from workbench.evidence.strict import read_object
 from workbench.files import sha256_bytes, write_atomic
 from workbench.ledger import Ledger, open_ledger
@@ -28,7 +29,6 @@ _KNOWN: Final = (
     "SELECT entry ->> 'policyId' AS name, entry ->> 'policySha256' AS sha256, actor, time "
     "FROM entries WHERE type = 'policy.changed' ORDER BY seq"
 )
-_PERSON: Final = re.compile(r"p:[a-z0-9][a-z0-9-]{0,39}")
 _LARGEST: Final = 1 << 16
 
 
@@ -107,7 +107,7 @@ class PolicyStore:
 
         Raises ``InputError`` for an expression that cannot be used or an author who is no pseudonym.
         """
-        if not _PERSON.fullmatch(author):
+        if not is_person(author):
             raise InputError(
                 f"{author[:60]!a} is no pseudonym: expected p: and small letters, digits or '-', such as p:ada"
             )

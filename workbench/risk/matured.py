@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from workbench.errors import InputError
 from workbench.features import FeatureTable
+from workbench.features.definitions import DAY_US
 from workbench.files import sha256_bytes
 
 __all__ = ["NEVER", "MaturedWindow", "as_utc", "check_maturity", "matured"]
 
 NEVER: Final = np.iinfo(np.int64).max
-_DAY_US: Final = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def matured(
     if as_of_us is None:
         known = table.known[table.known < NEVER]
         as_of_us = int(max(table.time.max(), known.max(initial=table.time.max())))
-    until = as_of_us - round(maturity_days * _DAY_US)
+    until = as_of_us - round(maturity_days * DAY_US)
     inside = table.time <= until
     if after_us is not None:
         inside &= table.time > after_us

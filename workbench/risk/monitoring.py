@@ -8,7 +8,7 @@ because a sample that analysts chose is not a sample of the events.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from workbench.errors import InputError, MalformedError
 from workbench.evidence.strict import read_object
 from workbench.features import FeatureTable
+from workbench.features.definitions import DAY_US
 from workbench.risk.f1 import DriftRules, F1Estimate, Verdict, f1_by_user, f1_from_counts, f1_rule
 from workbench.risk.matured import as_utc, matured
 from workbench.risk.model import RiskModel
@@ -25,8 +26,6 @@ from workbench.risk.version import Version
 __all__ = ["DriftReport", "DriftRules", "F1Estimate", "drift", "f1_by_user", "f1_from_counts", "f1_rule"]
 
 Floats = npt.NDArray[np.float64]
-
-_DAY_US: Final = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,7 @@ def _shifts(
 
 
 def _delays(table: FeatureTable, labelled: npt.NDArray[np.intp]) -> dict[str, float | None]:
-    days = (table.known[labelled] - table.time[labelled]) / _DAY_US
+    days = (table.known[labelled] - table.time[labelled]) / DAY_US
     if not len(days):
         return {"delay_days_median": None, "delay_days_p90": None}
     median, late = np.quantile(days, [0.5, 0.9])

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from workbench.errors import InputError, IntegrityError, MalformedError
 from workbench.features import FeatureTable
+from workbench.features.definitions import DAY_US
 from workbench.files import canonical_json, sha256_bytes
 from workbench.risk.criteria import Criterion, PromotionRules, judge
 from workbench.risk.matured import MaturedWindow, as_utc, matured
@@ -27,7 +28,6 @@ __all__ = ["COMPARISON_FORMAT", "Promotion", "compare", "fitted_until"]
 
 COMPARISON_FORMAT: Final = 1
 
-_DAY_US: Final = 86_400_000_000
 _PARITY_ROWS: Final = 100
 _TIMED: Final = 1000
 
@@ -206,7 +206,7 @@ def _unseen(
             unseen[:] = False
     fitted = [fitted_until(model) for model in models]
     if "tenure_days" in table.X and table.time.min() < min(fitted):
-        tenure_us = np.rint(table.X["tenure_days"].to_numpy(dtype=np.float64)[rows] * _DAY_US).astype(np.int64)
+        tenure_us = np.rint(table.X["tenure_days"].to_numpy(dtype=np.float64)[rows] * DAY_US).astype(np.int64)
         unseen |= table.time[rows] - tenure_us > max(fitted)
     return unseen
 

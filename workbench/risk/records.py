@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from workbench.features import FeatureTable
+from workbench.features.definitions import DAY_US
 from workbench.risk.crossval import CrossValidation, permuted, ranked
 from workbench.risk.metrics import PRIMARY, Evaluation, calibration_bins, evaluate
 from workbench.risk.model import RiskModel
@@ -36,7 +37,6 @@ __all__ = [
 FORMAT: Final = 1
 SHARES_LEARNT: Final = (0.1, 0.25, 0.5)
 
-_DAY_US: Final = 86_400_000_000
 _PARITY_ROWS: Final = 100
 _IMPORTANCE_ROWS: Final = 5_000
 
@@ -61,7 +61,7 @@ def stamp(microseconds: int) -> str:
 
 def alerts_of(time: npt.NDArray[np.int64], budget: float) -> int:
     """How many alerts ``budget`` a day allows over the span of ``time`` (microseconds, shape (n,))."""
-    return int(budget * float(time.max() - time.min()) / _DAY_US) if len(time) else 0
+    return int(budget * float(time.max() - time.min()) / DAY_US) if len(time) else 0
 
 
 def slices_of(
@@ -137,7 +137,7 @@ def windows_of(table: FeatureTable, slices: Slices) -> dict[str, dict[str, Any]]
 def labels_of(table: FeatureTable, slices: Slices, *, known_at: bool) -> dict[str, Any]:
     """How many events have a label, how long labels took, and what that made training leave out."""
     said = table.y >= 0
-    delays = (table.known[said] - table.time[said]) / _DAY_US
+    delays = (table.known[said] - table.time[said]) / DAY_US
     return {
         "share_labelled": float(said.mean()),
         "delay_days_median": float(np.median(delays)),

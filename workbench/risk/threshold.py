@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.errors import InputError, MalformedError, nearest
+from workbench.features.definitions import DAY_US
 
 __all__ = ["RULES", "Rule", "Threshold", "choose", "require_budget"]
 
@@ -17,8 +18,6 @@ RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
-
-_DAY_US: Final = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def choose(
     if len(p) == 0:
         raise InputError("a threshold cannot be chosen on no rows: give it a longer slice")
     counts = _count(p, y)
-    days = float(time.max() - time.min()) / _DAY_US
+    days = float(time.max() - time.min()) / DAY_US
     if rule == "budget":
         if budget is None or not budget > 0:
             raise InputError(f"the rule 'budget' needs the alerts a day, a number above 0, not {budget!r}")

@@ -5,12 +5,12 @@ subtree. So the sequence of inner nodes and leaves alone says how a tree is buil
 that points elsewhere cannot be written down.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from workbench.features.compiled import compiled
 
 __all__ = ["LEAF", "NODE", "structure", "walk", "walk_all"]
 
@@ -21,19 +21,8 @@ NODE: Final = np.dtype(
     [("value", "<f8"), ("right", "<i4"), ("feature", "u1"), ("missing_left", "u1"), ("unused", "<u2")]
 )
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-def _compiled(function: Function) -> Function:
-    """Compile ``function`` on its first use; remember the machine code on disk where that is possible."""
-    try:
-        compiled: Any = numba.njit(function, nogil=True, cache=True)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        compiled = numba.njit(function, nogil=True)
-    return cast(Function, compiled)
-
-
-@_compiled
+@compiled()
 def structure(
     feature: npt.NDArray[np.uint8], right: npt.NDArray[np.int32], roots: npt.NDArray[np.int32]
 ) -> tuple[int, int]:
@@ -63,7 +52,7 @@ def structure(
     return (trees if complete else -1), deepest
 
 
-@_compiled
+@compiled()
 def walk(
     nodes: Any, roots: npt.NDArray[np.int32], row: npt.NDArray[np.float64], base: float, single: bool, complete: bool
 ) -> float:
@@ -92,7 +81,7 @@ def walk(
     return total
 
 
-@_compiled
+@compiled()
 def walk_all(
     nodes: Any, roots: npt.NDArray[np.int32], x: npt.NDArray[np.float64], out: npt.NDArray[np.float64]
 ) -> None:
