@@ -14,7 +14,8 @@ BASE = {"errors", "clock", "files", "workspace", "documents", "layout", "pages"}
 # bind them from their first day.
 BELOW = {
     **{name: {"<root>"} for name in BASE},
-    "evidence": BASE,
+    "resilience": {"clock", "errors"},
+    "evidence": BASE | {"resilience"},
     "ledger": {"evidence"},
     "custody": {"ledger"},
     "lifecycle": {"custody"},
@@ -22,7 +23,6 @@ BELOW = {
     "features": {"events"},
     "policies": {"features", "lifecycle"},
     "risk": {"features", "lifecycle"},
-    "resilience": set(),
     "simulation": {"resilience"},
     "experiments": {"custody", "events"},
     "reports": {"experiments", "lifecycle"},

@@ -20,13 +20,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The machine's own clocks, called without a detour: a limiter asks a million times a second."""
 
-    def time_ns(self) -> int:
-        return time.time_ns()
-
-    def monotonic_ns(self) -> int:
-        return time.monotonic_ns()
+    time_ns = staticmethod(time.time_ns)
+    monotonic_ns = staticmethod(time.monotonic_ns)
 
     def sleep_ns(self, duration_ns: int) -> None:
         time.sleep(duration_ns / 1e9)

@@ -15,9 +15,13 @@
     │   └── TimestampError          a timestamp that could not be had, or is not valid
     ├── LedgerError                 the ledger refused
     │   └── LedgerBusyError         others held it for longer than this command may wait
-    └── LifecycleError              a decision that is refused; nothing was recorded
-        ├── NotPermittedError       this person may not do this
-        └── OvertakenError          somebody else decided meanwhile
+    ├── LifecycleError              a decision that is refused; nothing was recorded
+    │   ├── NotPermittedError       this person may not do this
+    │   └── OvertakenError          somebody else decided meanwhile
+    └── ResilienceError             a call that a limiter or breaker did not let through
+        ├── RateLimitedError        a limit is used up; says when to come back
+        ├── CircuitOpenError        a breaker is open; says when to come back
+        └── StoreUnavailableError   the store that limiters share could not be asked in time
 
 A message names the thing, says what was expected and what was found, and what to do next.
 The cause is kept as ``__cause__``; the command line shows it only with ``--debug``.
@@ -28,6 +32,7 @@ from difflib import get_close_matches
 
 __all__ = [
     "CertificateError",
+    "CircuitOpenError",
     "EvidenceError",
     "InputError",
     "IntegrityError",
@@ -40,8 +45,11 @@ __all__ = [
     "NotFoundError",
     "NotPermittedError",
     "OvertakenError",
+    "RateLimitedError",
+    "ResilienceError",
     "SpecError",
     "StorageError",
+    "StoreUnavailableError",
     "TimestampError",
     "WorkbenchError",
     "WorkspaceError",
@@ -121,6 +129,37 @@ class NotPermittedError(LifecycleError):
 
 class OvertakenError(LifecycleError):
     """Somebody else decided meanwhile, and what this person wanted is no longer possible."""
+
+
+class ResilienceError(WorkbenchError):
+    """A call that a limiter or breaker did not let through; the call was not made."""
+
+
+class RateLimitedError(ResilienceError):
+    """A limit is used up.
+
+    ``quotas`` names what refused; ``retry_after`` is in seconds, ``None`` if no waiting helps (it costs more than the
+    limit).
+    """
+
+    def __init__(self, message: str, *, quotas: tuple[str, ...] = (), retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.quotas = quotas
+        self.retry_after = retry_after
+
+
+class CircuitOpenError(ResilienceError):
+    """A breaker is open. ``name`` is the breaker's; ``retry_after`` is in seconds; ``last_error`` is text, or empty."""
+
+    def __init__(self, message: str, *, name: str, retry_after: float, last_error: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+        self.retry_after = retry_after
+        self.last_error = last_error
+
+
+class StoreUnavailableError(ResilienceError):
+    """The store that limiters share could not be asked in time."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
