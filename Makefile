@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SHARED := -n auto --dist loadfile # a process a core; tests of one file stay together
 JUPYTER := JUPYTER_CONFIG_DIR=$(CURDIR)/config/jupyter JUPYTER_PATH=$(CURDIR)/share/jupyter
 
 .PHONY: demo test test-slow check bench lab dashboards lock format clean help
@@ -28,10 +29,10 @@ demo: $(READY) ## the main job: events, an experiment, a signed bundle and its v
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh share/demo/verify.sh
 
 test: $(READY) ## the tests
-	$(BIN)/python -m pytest -m "not slow and not docs and not notebooks"
+	$(BIN)/python -m pytest $(SHARED) -m "not slow and not docs and not notebooks"
 
 test-slow: $(READY) ## the slow suites: faults, browser, notebooks at reduced size
-	$(BIN)/python -m pytest -m "slow or notebooks"
+	$(BIN)/python -m pytest $(SHARED) -m "slow or notebooks"
 
 check: $(READY) ## lint, format, types, notebooks without outputs, docs under test
 	$(BIN)/ruff check .

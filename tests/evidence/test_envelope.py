@@ -149,7 +149,11 @@ def test_another_certificate_is_refused_even_if_its_key_signed():
         misnamed.verify(OTHER_CERTIFICATE)
 
 
-@pytest.mark.parametrize("keyid", ["", "0" * 64, fingerprint(CERTIFICATE).upper(), fingerprint(CERTIFICATE) + "\n"])
+@pytest.mark.parametrize(
+    "keyid",
+    ["", "0" * 64, fingerprint(CERTIFICATE).upper(), fingerprint(CERTIFICATE) + "\n"],
+    ids=["none", "zeros", "in capitals", "with a line end"],
+)
 def test_a_changed_key_id_makes_no_second_valid_envelope(keyid):
     second = Envelope.read(bytes(Envelope(ENVELOPE.payload, keyid, ENVELOPE.signature)))
     with pytest.raises(EvidenceError, match=r"^the envelope does not name the certificate"):
