@@ -298,6 +298,21 @@ def test_an_invalid_token_on_trial_opens_the_breaker_again(lab, world):
     assert world.state() == (OPEN, 1)
 
 
+def test_a_call_on_trial_that_is_interrupted_frees_its_place(lab, world):
+    def interrupt(request: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    world.breaker.trip("test")
+    world.clock.advance_ns(900 * SECOND)
+    world.handlers = [interrupt]
+    with pytest.raises(KeyboardInterrupt):
+        world.client().stamp(lab.DIGEST)
+    assert world.state() == (HALF_OPEN, 1)
+    world.handlers = [world.genuine]
+    assert world.client().stamp(lab.DIGEST)
+    assert world.state() == (CLOSED, 2)
+
+
 class Drip(httpx.SyncByteStream):
     """One byte every second."""
 

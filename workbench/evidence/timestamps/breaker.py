@@ -1,4 +1,4 @@
-"""A circuit breaker for the authority outside that survives between commands.
+"""The circuit breaker of ``workbench.resilience`` for the authority outside, kept in a file between commands.
 
     CLOSED ──3 failures in a row, or one invalid token──▶ OPEN ──15 minutes──▶ HALF_OPEN ──success──▶ CLOSED
                                                            ▲                       │
@@ -10,41 +10,30 @@ command it is. An invalid token opens the breaker at once: something stands wher
 
 import contextlib
 import json
+import math
 import threading
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from workbench.clock import Clock
-from workbench.errors import TimestampError
+from workbench.errors import CircuitOpenError, InputError, TimestampError
 from workbench.files import one_at_a_time, write_atomic
+from workbench.resilience.breaker import BreakerState, CircuitBreaker, Outcome, Token
 
 __all__ = ["Breaker", "BreakerState"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _PROBE_S: Final = 60  # a call let through on trial that reports nothing for so long has died
-_SECOND_NS: Final = 1_000_000_000
+_NAME: Final = "timestamp authority"
 
 
-class BreakerState(StrEnum):
-    """Whether calls pass (``CLOSED``), do not (``OPEN``), or one may, on trial (``HALF_OPEN``)."""
+class _WallClock:
+    """A clock by which a time means the same to another process. It may go back: ``CircuitBreaker.restore`` knows."""
 
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half-open"
-
-
-@dataclass(frozen=True)
-class _Record:
-    """What is kept. Times are nanoseconds since the epoch: they have to mean something to another process."""
-
-    version: int = _VERSION
-    failures: int = 0
-    opened_ns: int | None = None
-    probe_ns: int | None = None
-    reason: str = ""
+    def __init__(self, clock: Clock) -> None:
+        self.time_ns = self.monotonic_ns = clock.time_ns
+        self.sleep_ns = clock.sleep_ns
 
 
 class Breaker:
@@ -56,7 +45,7 @@ class Breaker:
     >>> from workbench.clock import VirtualClock
     >>> clock = VirtualClock()
     >>> breaker = Breaker(None, clock=clock, failures=1)
-    >>> breaker.failure()
+    >>> breaker.record(breaker.acquire(), Outcome.FAILURE, "it answered 503")
     >>> breaker.state.value, breaker.remaining_s
     ('open', 900)
     >>> clock.advance_ns(900 * 10**9)
@@ -66,105 +55,99 @@ class Breaker:
 
     def __init__(self, path: Path | None, *, clock: Clock, failures: int = 3, open_for_s: float = 900) -> None:
         self._path = path
-        self._clock = clock
-        self._limit = failures
-        self._open_for_ns = int(open_for_s * _SECOND_NS)
-        self._record = _Record()
+        self._clock = _WallClock(clock)
+        self._failures = failures
+        self._open_for_s = open_for_s
+        self._kept: Mapping[str, Any] | None = None
         self._lock = threading.Lock()
         self.note: str | None = None
 
     @property
     def state(self) -> BreakerState:
         """The state now, without taking the one call that a half-open breaker lets through."""
-        return self._state_of(self._read())
+        return self._read().state
 
     @property
     def remaining_s(self) -> int:
         """Whole seconds until a call may pass again; 0 if one may."""
-        return self._remaining_s(self._read())
+        return math.ceil(self._read().retry_after)
 
     @property
     def reason(self) -> str:
-        """Why it is open, or was last."""
-        return self._read().reason
+        """Why it is open, or was until the call on trial; empty while it is closed."""
+        breaker = self._read()
+        return "" if breaker.state is BreakerState.CLOSED else breaker.last_error
 
-    def before(self) -> None:
+    def acquire(self) -> Token:
         """To be called before each call to the authority. Raises ``TimestampError`` while none may pass."""
-        with self._held():
-            record = self._read()
-            left = self._remaining_s(record)
-            if left:
+        with self._changed() as breaker:
+            try:
+                return breaker.acquire()
+            except CircuitOpenError as error:
                 raise TimestampError(
-                    f"the timestamp authority is left alone for another {left} s: {record.reason or 'it failed'}. "
-                    "What was to be stamped can be stamped later"
-                )
-            if record.opened_ns is not None:
-                self._write(_Record(_VERSION, record.failures, record.opened_ns, self._clock.time_ns(), record.reason))
+                    f"the timestamp authority is left alone for another {math.ceil(error.retry_after)} s: "
+                    f"{error.last_error or 'it failed'}. What was to be stamped can be stamped later"
+                ) from error
 
-    def success(self) -> None:
-        """The authority answered with a valid token."""
-        with self._held():
-            if self._read() != _Record():
-                self._write(_Record())
-
-    def failure(self, reason: str = "") -> None:
-        """The authority could not be reached, or refused."""
-        with self._held():
-            record = self._read()
-            count = record.failures + 1
-            opens = count >= self._limit or record.opened_ns is not None
-            opened_ns = self._clock.time_ns() if opens else None
-            self._write(_Record(_VERSION, count, opened_ns, None, reason or f"it failed {count} times in a row"))
+    def record(self, token: Token, outcome: Outcome, reason: str = "") -> None:
+        """Tell how the call came out that ``token`` was given for: broken off is ``IGNORE``, and frees its place."""
+        with self._changed() as breaker:
+            breaker.record(token, outcome, reason)
 
     def trip(self, reason: str) -> None:
         """Open at once: what was answered is not to be trusted."""
-        with self._held():
-            self._write(_Record(_VERSION, self._read().failures + 1, self._clock.time_ns(), None, reason))
-
-    def _state_of(self, record: _Record) -> BreakerState:
-        if record.opened_ns is None:
-            return BreakerState.CLOSED
-        return BreakerState.OPEN if self._left_ns(record.opened_ns, self._open_for_ns) else BreakerState.HALF_OPEN
-
-    def _remaining_s(self, record: _Record) -> int:
-        """Of the pause; and after it, while a call is on trial, of its time."""
-        left = 0
-        if record.opened_ns is not None:
-            left = self._left_ns(record.opened_ns, self._open_for_ns)
-        if not left and record.probe_ns is not None:
-            left = self._left_ns(record.probe_ns, _PROBE_S * _SECOND_NS)
-        return -(-left // _SECOND_NS)
-
-    def _left_ns(self, since_ns: int, duration_ns: int) -> int:
-        """What is left of a time span; nothing if the clock was set back to before it, so that none lasts for ever."""
-        passed = self._clock.time_ns() - since_ns
-        return max(0, duration_ns - passed) if passed >= 0 else 0
+        with self._changed() as breaker:
+            breaker.trip(reason)
 
     @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
+    def _changed(self) -> Iterator[CircuitBreaker]:
+        """The breaker as it was left, written again where it is another afterwards."""
         with self._lock, contextlib.nullcontext() if self._path is None else one_at_a_time(self._path):
-            yield
+            breaker = self._read()
+            before = breaker.save()
+            yield breaker
+            after = breaker.save()
+            if after == before:
+                return
+            self._kept = after
+            if self._path is not None:
+                write_atomic(self._path, json.dumps({"version": _VERSION, "breaker": after}).encode())
 
-    def _read(self) -> _Record:
+    def _read(self) -> CircuitBreaker:
+        breaker = CircuitBreaker(
+            _NAME,
+            failure_threshold=self._failures,
+            timeout=self._open_for_s,
+            success_threshold=1,
+            probe_timeout=_PROBE_S,
+            clock=self._clock,
+        )
         if self._path is None:
-            return self._record
+            if self._kept is not None:
+                breaker.restore(self._kept)
+            return breaker
         try:
-            return _parse(json.loads(self._path.read_bytes()))
+            content = json.loads(self._path.read_bytes())
+            if content["version"] == _VERSION:
+                breaker.restore(content["breaker"])
+            else:
+                breaker.restore(_of_version_1(content, breaker))
         except FileNotFoundError:
-            return _Record()
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+            pass
+        except (OSError, ValueError, TypeError, LookupError, RecursionError, InputError) as error:
             self.note = f"{self._path.name!r} was damaged and counts as closed ({error})"
-            return _Record()
-
-    def _write(self, record: _Record) -> None:
-        self._record = record
-        if self._path is not None:
-            write_atomic(self._path, json.dumps(asdict(record)).encode())
+        return breaker
 
 
-def _parse(document: Any) -> _Record:
-    record = _Record(**document)
-    numbers = (record.failures, record.opened_ns or 0, record.probe_ns or 0)
-    if record.version != _VERSION or not isinstance(record.reason, str) or not all(type(n) is int for n in numbers):
-        raise ValueError("it does not follow its format")
+def _of_version_1(content: Mapping[str, Any], breaker: CircuitBreaker) -> dict[str, Any]:
+    """What the workbench wrote before its breakers were one: failures, when it opened, when a call on trial began."""
+    if content["version"] != 1:
+        raise ValueError(f"its version is {content['version']!r}, not 1 or {_VERSION}")
+    opened_ns, probe_ns = content["opened_ns"], content["probe_ns"]
+    record = {**breaker.save(), "failures": content["failures"], "last_error": content["reason"]}
+    if opened_ns is not None:
+        state = BreakerState.OPEN if probe_ns is None else BreakerState.HALF_OPEN
+        probes = [] if probe_ns is None else [[1, probe_ns]]
+        record |= {"state": state.value, "generation": 1, "issued": len(probes), "probes": probes, "openings": 1}
+        record |= {"opened_ns": opened_ns, "open_for_ns": breaker.settings.timeout_ns, "opened_since_ns": opened_ns}
     return record

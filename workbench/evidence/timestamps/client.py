@@ -27,6 +27,7 @@ from workbench.evidence.timestamps.token import (
     as_token_errors,
 )
 from workbench.evidence.timestamps.watchdog import Watchdog
+from workbench.resilience.breaker import Outcome
 
 if TYPE_CHECKING:
     import httpx
@@ -98,7 +99,7 @@ class ExternalAuthority:
         """
         if len(digest) != 32:
             raise TimestampError(f"a SHA-256 digest of 32 bytes is stamped, not {len(digest)} bytes")
-        self.breaker.before()
+        token = self.breaker.acquire()
         nonce = secrets.randbits(64) or 1
         try:
             data = self._ask(write_request(digest, nonce))
@@ -110,9 +111,12 @@ class ExternalAuthority:
             self.breaker.trip(f"{self._shown} gave a timestamp over something else")
             raise TokenMismatchError(f"{self._shown}: {error}") from error
         except TimestampError as error:
-            self.breaker.failure(str(error))
+            self.breaker.record(token, Outcome.FAILURE, str(error))
             raise
-        self.breaker.success()
+        except BaseException:  # broken off, which tells nothing about the authority
+            self.breaker.record(token, Outcome.IGNORE)
+            raise
+        self.breaker.record(token, Outcome.SUCCESS)
         return data
 
     def _ask(self, request: bytes) -> bytes:
