@@ -23,7 +23,7 @@ BELOW = {
     "features": {"events"},
     "policies": {"features", "lifecycle"},
     "risk": {"features", "lifecycle"},
-    "simulation": {"resilience"},
+    "simulation": {"resilience", "events"},
     "experiments": {"custody", "events"},
     "reports": {"experiments", "lifecycle"},
     "dashboards": {"reports", "risk", "policies", "simulation"},
