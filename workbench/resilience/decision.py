@@ -1,8 +1,9 @@
 """What a limiter answered."""
 
+from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["NEVER", "Decision"]
+__all__ = ["NEVER", "Decision", "combined"]
 
 NEVER: Final = -1
 """``retry_after_ns`` of what costs more than the whole capacity: no waiting helps."""
@@ -85,3 +86,38 @@ class Decision:
         word = "allowed" if self.allowed else "refused"
         left = f"{self.remaining} of {self.limit} left"
         return f"<Decision {word} by {self.quota}: {left}, retry after {self.retry_after} s>"
+
+
+def combined(decisions: Sequence[Decision]) -> Decision:
+    """One decision for a request that several quotas decided on together; there must be at least one.
+
+    Refused if any refused: then it is the decision of the quota that refuses for longest, and ``refused`` names all
+    that did. Otherwise it is the decision of the quota with the least left.
+
+    >>> user, ip = Decision(True, "user", 10, 4, 0, 1, 9), Decision(False, "ip", 100, 0, 5, 5, 60, refused=("ip",))
+    >>> combined([user, ip]).refused
+    ('ip',)
+    """
+    refusals = [decision for decision in decisions if not decision.allowed]
+    if not refusals:
+        return min(decisions, key=_remaining)
+    longest = max(refusals, key=_patience)
+    return Decision(
+        False,
+        longest.quota,
+        longest.limit,
+        longest.remaining,
+        longest.retry_after_ns,
+        longest.next_after_ns,
+        longest.reset_after_ns,
+        refused=tuple(decision.quota for decision in refusals),
+        degraded=longest.degraded,
+    )
+
+
+def _remaining(decision: Decision) -> int:
+    return decision.remaining
+
+
+def _patience(decision: Decision) -> tuple[bool, int]:
+    return decision.retry_after_ns == NEVER, decision.retry_after_ns
