@@ -12,7 +12,7 @@ from workbench.errors import InputError, RateLimitedError
 from workbench.resilience.decision import NEVER, Decision
 from workbench.resilience.quota import Quota
 from workbench.resilience.stores.memory import MemoryStore
-from workbench.resilience.stores.store import AsyncStore, Charge, Store, check_cost, unawaited
+from workbench.resilience.stores.store import AsyncStore, Charge, Store, check_cost, check_fits, unawaited
 
 __all__ = ["limit"]
 
@@ -110,6 +110,7 @@ class _Gate:
         self.waits = on_limited == "wait"
         seconds = max_wait.total_seconds() if isinstance(max_wait, timedelta) else max_wait or 0
         self.max_wait_ns = round(seconds * _SECOND_NS)
+        check_fits(store, quota)
         self.awaits = inspect.iscoroutinefunction(store.hit)
         # Each of the three says None to what passes.
         self.admit: Callable[[str, int], Any]

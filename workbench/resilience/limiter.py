@@ -5,7 +5,7 @@ from functools import lru_cache
 from workbench.resilience.decision import Decision
 from workbench.resilience.quota import Algorithm, Quota
 from workbench.resilience.stores.memory import MemoryStore
-from workbench.resilience.stores.store import AsyncStore, Charge, Store, awaited, unawaited
+from workbench.resilience.stores.store import AsyncStore, Charge, Store, awaited, check_fits, unawaited
 
 __all__ = ["AsyncRateLimiter", "RateLimiter"]
 
@@ -15,7 +15,7 @@ class RateLimiter:
 
     ``quota``: a ``Quota``, or words such as ``100/minute``. ``store``: where the counts are kept; limiters with the
     same quota and store share them. Unless given, a ``MemoryStore`` of its own.
-    Raises ``InputError`` for words that are no rate, and for a store that must be awaited.
+    Raises ``InputError`` for words that are no rate, for a store that must be awaited, and for a quota too large for it.
 
     >>> from workbench.clock import VirtualClock
     >>> clock = VirtualClock()
@@ -32,6 +32,7 @@ class RateLimiter:
     def __init__(self, quota: Quota | str, *, store: Store | None = None) -> None:
         self.quota = Quota.parse(quota) if isinstance(quota, str) else quota
         self.store: Store = MemoryStore() if store is None else unawaited(store)
+        check_fits(self.store, self.quota)
         if isinstance(self.store, MemoryStore):
             # The method below says the same in four calls more, which take as long as the decision does.
             self.hit = self.store.table(self.quota).hit  # type: ignore[method-assign]
@@ -90,6 +91,7 @@ class AsyncRateLimiter:
     def __init__(self, quota: Quota | str, *, store: AsyncStore | Store) -> None:
         self.quota = Quota.parse(quota) if isinstance(quota, str) else quota
         self.store = store
+        check_fits(store, self.quota)
         self._store = awaited(store)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from workbench.errors import InputError, StoreUnavailableError
+from workbench.resilience import RateLimiter, limit
 from workbench.resilience.decision import NEVER
 from workbench.resilience.quota import Quota
 from workbench.resilience.stores import AsyncRedisStore, Charge, RedisStore
@@ -233,7 +234,13 @@ def test_how_to_fail_has_no_default():
     ],
 )
 def test_a_quota_too_large_for_redis_is_refused_with_what_would_fit(store, quota, words):
-    for ask in (lambda: store.fits(quota), lambda: store.hit([Charge(quota, "u")])):
+    asked = [
+        lambda: store.fits(quota),
+        lambda: store.hit([Charge(quota, "u")]),
+        lambda: RateLimiter(quota, store=store),
+        lambda: limit(quota, store=store)(len),
+    ]
+    for ask in asked:
         with pytest.raises(InputError, match=words):
             ask()
 

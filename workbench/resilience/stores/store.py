@@ -8,7 +8,7 @@ from workbench.errors import InputError
 from workbench.resilience.decision import Decision
 from workbench.resilience.quota import Quota
 
-__all__ = ["AsyncStore", "Charge", "Store", "awaited", "check_cost", "checked", "unawaited"]
+__all__ = ["AsyncStore", "Charge", "Store", "awaited", "check_cost", "check_fits", "checked", "unawaited"]
 
 
 class Charge(NamedTuple):
@@ -72,6 +72,16 @@ def check_cost(quota: Quota, cost: int) -> None:
     """Raise ``InputError`` for a cost that is none."""
     if type(cost) is not int or cost < 0:
         raise InputError(f"quota {quota.name!r}: a cost is a whole number of at least 0, not {cost!r}")
+
+
+def check_fits(store: AsyncStore | Store, quota: Quota) -> None:
+    """Raise ``InputError`` if ``store`` cannot count ``quota`` exactly, while it is not yet needed.
+
+    A store that has such a bound says so in a method ``fits(quota)``.
+    """
+    fits = getattr(store, "fits", None)
+    if fits is not None:
+        fits(quota)
 
 
 def checked(charges: Sequence[Charge]) -> Sequence[Charge]:
