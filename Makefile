@@ -7,7 +7,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHARED := -n auto --dist loadfile # a process a core; tests of one file stay together
-JUPYTER := JUPYTER_CONFIG_DIR=$(CURDIR)/config/jupyter JUPYTER_PATH=$(CURDIR)/share/jupyter
 
 .PHONY: demo test test-slow check bench lab dashboards lock format clean help
 
@@ -46,10 +45,10 @@ bench: $(READY) ## the benchmarks behind every speed claim, with the libraries t
 	$(BIN)/python -m benchmarks
 
 lab: $(READY) ## JupyterLab on the project
-	$(JUPYTER) $(BIN)/jupyter lab --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/notebooks/experiments
+	JUPYTER_CONFIG_DIR=$(CURDIR)/config/jupyter $(BIN)/jupyter lab --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/notebooks/experiments
 
-dashboards: $(READY) ## the Voila dashboards
-	$(JUPYTER) WORKBENCH_HOME=$(CURDIR) $(BIN)/voila notebooks/dashboards/results.ipynb
+dashboards: $(READY) ## every run with its claims and values, for people with a key
+	$(BIN)/workbench dashboard results
 
 lock: $(READY) ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import typer.main
+from resilience_reference import resilience_page
 
 from workbench.cli import app
 from workbench.events import BEHAVIOURS, EVENT_COLUMNS, LABEL_COLUMNS, OUTCOMES
@@ -224,6 +225,7 @@ PAGES = {
     "verdicts.md": verdicts_page,
     "ledger.md": ledger_page,
     "lifecycle.md": lifecycle_page,
+    "resilience.md": lambda: f"{NOTE}\n{resilience_page()}",
 }
 
 if __name__ == "__main__":

@@ -131,6 +131,13 @@ def test_a_receipt_is_written_and_printed_as_json(act, kind, tmp_path):
     )  # fmt: skip
 
 
+def test_a_receipt_that_cannot_be_written_does_not_hide_that_it_was_decided(act, kind, size):
+    before = size()
+    told = act("submit", "bulk@1", "rita", "--receipt", "/dev/null/receipt.json")
+    assert told.code == 2 and "signed and recorded: entry" in told.stdout
+    assert told.stderr.endswith(f"; the decision is recorded all the same, as entry {before}\n")
+
+
 def test_the_old_version_is_retired_only_if_that_is_said(act, kind, size):
     act("submit", "bulk@1", "rita")
     act("approve", "bulk@1", "ann")

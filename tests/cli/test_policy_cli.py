@@ -8,6 +8,10 @@ import yaml
 from workbench.cli import policy as policy_commands
 from workbench.cli.app import app
 from workbench.events import Population, generate
+from workbench.features import FeatureSpec
+from workbench.lifecycle import Lifecycle
+from workbench.risk import Calibrator, Registry, RiskModel, Threshold
+from workbench.risk.forest import Forest
 
 POLICY = {
     "name": "night-export",
@@ -133,6 +137,57 @@ def test_against_active_needs_a_version_that_is(cli, file, workspace, custody):
     cli("policy", "add", file())
     told = cli("policy", "backtest", "night-export", "demo", "--against", "ACTIVE")
     assert told.code == 2 and "no version of night-export is ACTIVE yet" in told.stderr
+
+
+@pytest.mark.slow
+def test_against_active_is_the_version_that_was_approved_last(cli, file, workspace, custody, monkeypatch):
+    people, root = Lifecycle(custody).people, custody.root_signer("root passphrase")
+    people.enrol("Olga", passphrase="words of olga", root=root, roles=["owner", "reviewer"], pseudonym="olga")
+    generate(workspace, Population(scale=10, days=30, seed=5), name="demo")
+    for expression in ("action = 'export'", "action = 'export' AND off_hours", "action = 'export' AND is_weekend"):
+        cli("policy", "add", file(expression=expression))
+    people.enrol(
+        "Rita", passphrase="words of rita", root=root, roles=["researcher"], pseudonym="rita", by="olga",
+        by_passphrase="words of olga",
+    )  # fmt: skip
+    for version in (1, 2):
+        for step, person in (("submit", "rita"), ("approve", "olga")):
+            monkeypatch.setenv("WORKBENCH_APPROVAL_PASSPHRASE", f"words of {person}")
+            more = ["--retire-active"] if (step, version) == ("approve", 2) else []
+            told = cli(step, f"policy:night-export@{version}", "--as", person, "--reason", "because", "--yes", *more)
+            assert told.code == 0, told.stderr
+    found = json.loads(cli("policy", "backtest", "night-export@3", "demo", "--against", "active", "--json").stdout)
+    assert (found["against"]["name"], found["against"]["version"]) == ("night-export", 2)
+    named = json.loads(
+        cli("policy", "backtest", "night-export@3", "demo", "--against", "night-export@2", "--json").stdout
+    )
+    assert found["backtest_sha256"] == named["backtest_sha256"]
+    itself = cli("policy", "backtest", "night-export@2", "demo", "--against", "ACTIVE")
+    assert itself.code == 2 and "night-export@2 is compared with itself" in itself.stderr
+    monkeypatch.setenv("WORKBENCH_APPROVAL_PASSPHRASE", "words of olga")
+    assert cli("retire", "policy:night-export@2", "--as", "olga", "--reason", "enough", "--yes").code == 0
+    none = cli("policy", "backtest", "night-export@3", "demo", "--against", "active")
+    assert none.code == 2 and "no version of night-export is ACTIVE yet" in none.stderr
+
+
+@pytest.mark.slow
+def test_a_model_gives_the_risk_that_a_policy_speaks_of(cli, file, workspace):
+    generate(workspace, Population(scale=3, days=7), name="demo")
+    forest = Forest("random_forest", 2, 0.0, [8.0, 0.25, 1.0], [0, 255, 255], [0, 0, 0])  # 0.25 before nine, then 1
+    origin = {"dataset_sha256": "a" * 64, "labels_sha256": None, "labels_known_until": 1_735_689_600_000_000}
+    spec = FeatureSpec(names=("hour", "is_first"))
+    model = RiskModel(forest, Calibrator("none"), Threshold(0.5, "f1", {}), spec, origin)
+    Registry(workspace).register(model, {})
+    cli("policy", "add", file(expression="risk >= 0.8"))
+    cli("policy", "add", file(expression="hour >= 9"))
+    found = json.loads(cli("policy", "backtest", "night-export@1", "demo", "--model", "v1", "--json").stdout)
+    plain = json.loads(cli("policy", "backtest", "night-export@2", "demo", "--json").stdout)
+    assert found["hits"] == plain["hits"] > 0 and found["by_user"] == plain["by_user"]
+    assert (found["risk"]["model"], found["risk"]["learnt_until"]) == (model.sha256, "2025-01-01T00:00:00.000000")
+    assert plain["risk"] is None
+    again = cli("policy", "backtest", "night-export@1", "demo", "--model", model.sha256[:8])
+    assert f"model {model.sha256[:12]} learnt until 2025-01-01" in again.stdout
+    assert found["backtest_sha256"] in again.stdout
 
 
 def test_risk_without_a_model_and_an_unknown_model_are_told(cli, file, workspace):

@@ -51,6 +51,8 @@ def test_demonstration_keys_are_for_this_machine_only(workspace, cli, served):
     People(custody).enrol("Ada", passphrase="", root=custody.root_signer(""), roles=["owner"])
     told = cli("dashboard", "approvals", "--ip", "0.0.0.0", "--https")
     assert told.code == 2 and "demonstration keys open to anybody" in told.stderr
+    told = cli("dashboard", "approvals", "--https")  # a proxy would show it to others
+    assert told.code == 2 and "the page is not served through a proxy" in told.stderr
     assert served == []
 
 

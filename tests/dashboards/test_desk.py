@@ -49,7 +49,7 @@ def test_an_item_is_told_whole(office):
     )
     assert item.may == (Action.APPROVE, Action.REJECT)
     assert item.refusals[Action.WITHDRAW].startswith("there is no approval")
-    assert item.before is not None and item.before["severity"] == "high"
+    assert item.shown["against"]["policy"]["severity"] == "high"
     assert item.shown["policy"]["severity"] == "critical"
     assert item.shown["conditions"][0] == 'the action is "export"'
     assert [row["action"] for row in item.history] == ["submit", "approve", "submit"]

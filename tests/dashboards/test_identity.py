@@ -2,8 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,10 +19,19 @@ from tornado.httputil import HTTPHeaders
 from tornado.testing import bind_unused_port
 from traitlets.config import Configurable
 
+from workbench.dashboards.closed import CONTENT_POLICY
 from workbench.dashboards.identity import LoginPage, PeopleIdentityProvider, session_of
-from workbench.dashboards.server import CONTENT_POLICY, KernelOwners, configuration
+from workbench.dashboards.kernels import KernelOwners
+from workbench.dashboards.server import configuration
 from workbench.dashboards.sessions import Session
 from workbench.errors import KeyFileError
+from workbench.evidence.certificates import Role
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """In a thread of its own: a browser that another test opened keeps a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, main).result()
 
 
 class Kernels:
@@ -85,7 +96,7 @@ class Client:
 
     @property
     def session(self) -> str:
-        return next((value for name, value in self.cookies.items() if name.startswith("workbench-session")), "")
+        return next((value for name, value in self.cookies.items() if "workbench-session" in name), "")
 
 
 @pytest.fixture
@@ -119,7 +130,7 @@ def serve(office, monkeypatch) -> Callable[..., None]:
                 server.stop()
                 await server.close_all_connections()
 
-        asyncio.run(main())
+        run(main())
 
     return serve
 
@@ -142,9 +153,70 @@ def test_signing_in_gives_a_cookie_and_the_person_s_name_to_the_page(serve, word
 def test_over_tls_the_cookie_is_sent_over_nothing_else(serve, words_of):
     async def test(client, provider, owners):
         answer = await client.sign_in("ann", words_of("ann"))
-        assert any("; Secure" in one for one in answer.headers.get_list("Set-Cookie") if "session" in one)
+        (cookie,) = [one for one in answer.headers.get_list("Set-Cookie") if "session" in one]
+        assert cookie.startswith("__Secure-workbench-session-") and "; Secure" in cookie
+        assert (await client("/base/")).code == 200
 
     serve(test, https=True)
+
+
+def test_a_header_that_claims_tls_makes_no_cookie_secure_nor_any_request_trusted(serve, words_of):
+    async def test(client, provider, owners):
+        answer = await client("/base/login", X_Forwarded_Proto="https", X_Scheme="https", X_Forwarded_For="127.0.0.1")
+        assert answer.code == 200 and "Secure" not in str(answer.headers.get_list("Set-Cookie"))
+
+    serve(test)
+
+
+def test_a_session_that_was_planted_is_not_the_one_that_is_signed_in(serve, words_of):
+    """Whoever plants a cookie of their own before somebody signs in does not share that session."""
+
+    async def test(client, provider, owners):
+        await client.sign_in("ben", words_of("ben"))
+        planted = client.session
+        other = Client(client.port, dict(client.cookies))
+        await other("/base/logout", {"_xsrf": other.cookies["_xsrf"]})
+        other.cookies.update({name: planted for name in other.cookies if "session" in name})
+        await other.sign_in("ann", words_of("ann"))
+        assert other.session not in ("", planted)
+        client.cookies = {name: planted if "session" in name else value for name, value in client.cookies.items()}
+        assert (await client("/base/")).code == 302
+
+    serve(test)
+
+
+def test_a_session_ends_with_the_key_that_began_it(serve, office, words_of):
+    async def test(client, provider, owners):
+        await client.sign_in("ann", words_of("ann"))
+        other = Client(client.port, {})
+        await other.sign_in("ben", words_of("ben"))
+        await provider.end_without_key(provider.sessions.all())
+        assert (await client("/base/")).code == 200
+        custody = office.custody
+        root = custody.root_signer("root passphrase")
+        ann = office.lifecycle.people.find("ann").certificate_sha256
+        custody.revoke(
+            ann, "cessationOfOperation", datetime.fromtimestamp(office.clock.time_ns() / 1e9, UTC), root=root
+        )
+        custody.rotate(custody.store.unlock(Role.APPROVAL, words_of("ben"), "ben"), "the newer words of ben", root=root)
+        await provider.end_without_key(provider.sessions.all())
+        assert [(await one("/base/")).code for one in (client, other)] == [302, 302]
+
+    serve(test)
+
+
+def test_more_sign_ins_than_can_be_served_are_sent_away(serve, words_of, monkeypatch):
+    monkeypatch.setattr("workbench.dashboards.identity._MOST_WAITING", 2)
+
+    async def test(client, provider, owners):
+        clients = [Client(client.port, {}) for _ in range(6)]
+        answers = await asyncio.gather(*(one.sign_in("ann", words_of("ann")) for one in clients))
+        told = [answer.body.decode() for answer in answers if answer.code == 403]
+        assert all("Many people are signing in at this moment" in one for one in told)
+        assert 2 <= sum(answer.code == 302 for answer in answers) <= 6 and provider._waiting == 0
+        assert (await client.sign_in("ann", words_of("ann"))).code == 302
+
+    serve(test)
 
 
 def test_headers_that_claim_somebody_are_taken_off(serve, words_of):
@@ -269,7 +341,29 @@ def test_a_kernel_is_there_for_its_own_session_only():
         await owners.sweep(frozenset({"2"}))
         assert owners._owners == {}
 
-    asyncio.run(test())
+    run(test())
+
+
+def test_who_opens_page_after_page_ends_their_own_oldest_kernels():
+    async def test():
+        ann, ben = Session("1", "p:ann", "", 0), Session("2", "p:ben", "", 0)
+        kernels = Kernels("b", *map(str, range(20)))
+        owners = KernelOwners(kernels)
+        owners.made("b", ben)
+        for number in range(20):
+            await owners.make_room(ann)
+            owners.made(str(number), ann)
+            if number == 15:
+                kernels.there -= {"14", "15"}  # their pages were left
+        assert kernels.there == {"b", "10", "11", "12", "13", "16", "17", "18", "19"}
+        with owners.making(ann), owners.making(ann), owners.making(ann), owners.making(ben):
+            with pytest.raises(web.HTTPError) as caught, owners.making(ann):
+                pass
+            assert caught.value.status_code == 429
+        with owners.making(ann):
+            assert owners._making == {"1": 1}
+
+    run(test())
 
 
 def test_the_server_is_closed_on_all_sides(office):

@@ -11,7 +11,7 @@ import pytest
 from workbench.dashboards import approvals as make_page
 from workbench.dashboards.approvals import ApprovalsPage
 from workbench.dashboards.request import Request, wait_for_request
-from workbench.dashboards.words import changed_rows, unified_lines
+from workbench.dashboards.words import changed_rows, unified_lines, verdict_of
 from workbench.events import Population, generate
 
 NIGHT, SOLO = "policy:night-export@2", "policy:solo@1"
@@ -44,9 +44,9 @@ def shows(page: ApprovalsPage, widget: widgets.Widget) -> bool:
 
 
 def decide(page: ApprovalsPage, choice: str, passphrase: str, reason: str = "Good.", agreed: bool = False) -> None:
-    page.choice.value = choice
-    page.reason.value, page.passphrase.value, page.agreed.value = reason, passphrase, agreed
-    page.sign.click()
+    page.form.choice.value = choice
+    page.form.reason.value, page.form.passphrase.value, page.form.agreed.value = reason, passphrase, agreed
+    page.form.sign.click()
 
 
 @pytest.mark.slow
@@ -77,14 +77,14 @@ def test_an_address_that_means_nothing_is_a_sentence(page, item):
 @pytest.mark.slow
 def test_nothing_can_be_signed_before_the_sentence_was_shown(page):
     ann = page("ann", f"item={NIGHT}")
-    assert not shows(ann, ann.passphrase) and not shows(ann, ann.sign)
-    ann.choice.value = "reject"
-    assert shows(ann, ann.passphrase) and not shows(ann, ann.agreed)
-    assert "reject policy:night-export@2" in ann.sentence.value
-    ann.choice.value = "approve"
-    assert shows(ann, ann.agreed) and ann.sign.description == "Sign and approve"
-    assert "goes from ACTIVE to RETIRED" in ann.sentence.value
-    assert ann.agreed.value is False
+    assert not shows(ann, ann.form.passphrase) and not shows(ann, ann.form.sign)
+    ann.form.choice.value = "reject"
+    assert shows(ann, ann.form.passphrase) and not shows(ann, ann.form.agreed)
+    assert "reject policy:night-export@2" in ann.form.sentence.value
+    ann.form.choice.value = "approve"
+    assert shows(ann, ann.form.agreed) and ann.form.sign.description == "Sign and approve"
+    assert "goes from ACTIVE to RETIRED" in ann.form.sentence.value
+    assert ann.form.agreed.value is False
 
 
 @pytest.mark.slow
@@ -108,10 +108,10 @@ def test_approving_shows_a_receipt_that_can_be_saved(page, office, words_of):
 def test_a_passphrase_is_gone_as_soon_as_it_was_used(page, words_of):
     ann = page("ann", f"item={SOLO}")
     decide(ann, "approve", "wrong")
-    assert ann.passphrase.value == "" and "Wrong passphrase; nothing was signed." in ann.notice.value
-    assert ann.reason.value == "Good."
+    assert ann.form.passphrase.value == "" and "Wrong passphrase; nothing was signed." in ann.form.notice.value
+    assert ann.form.reason.value == "Good."
     decide(ann, "approve", words_of("ann"))
-    assert ann.passphrase.value == ""
+    assert ann.form.passphrase.value == ""
     assert words_of("ann") not in repr([one.get_state() for one in everything(ann.widget)])
 
 
@@ -121,48 +121,48 @@ def test_too_many_wrong_passphrases_are_slowed_down_on_the_page_too(page, office
     for _ in range(5):
         decide(ann, "approve", "wrong")
     decide(ann, "approve", words_of("ann"))
-    assert "Too many wrong passphrases for p:ann: wait 30 seconds" in ann.notice.value
+    assert "Too many wrong passphrases: wait 30 seconds" in ann.form.notice.value
     assert office.state(SOLO) == "REVIEW"
 
 
 @pytest.mark.slow
 def test_whoever_is_late_sees_how_it_stands_and_keeps_their_words(page, words_of):
     ann, ben = page("ann", f"item={SOLO}"), page("ben", f"item={SOLO}")
-    ben.choice.value = "approve"
+    ben.form.choice.value = "approve"
     decide(ann, "approve", words_of("ann"))
-    ben.reason.value, ben.passphrase.value = "My own reason.", words_of("ben")
-    ben.sign.click()
+    ben.form.reason.value, ben.form.passphrase.value = "My own reason.", words_of("ben")
+    ben.form.sign.click()
     html = html_of(ben)
     assert "Somebody was faster" in html and "nothing was recorded" in html
-    assert "state-active" in html and ben.reason.value == "My own reason."
+    assert "state-active" in html and ben.form.reason.value == "My own reason."
 
 
 @pytest.mark.slow
 def test_choosing_what_has_become_impossible_is_told(page, words_of):
     ann, ben = page("ann", f"item={SOLO}"), page("ben", f"item={SOLO}")
     decide(ann, "reject", words_of("ann"))
-    ben.choice.value = "approve"
-    assert "is a DRAFT" in ben.notice.value and not shows(ben, ben.sign)
+    ben.form.choice.value = "approve"
+    assert "is a DRAFT" in ben.form.notice.value and not shows(ben, ben.form.sign)
 
 
 def test_somebody_without_a_role_gets_a_reason_and_no_form(page):
     eve = page("eve", f"item={SOLO}")
-    assert not shows(eve, eve.choice)
+    assert not shows(eve, eve.form.choice)
     assert "is what a reviewer may do, and p:eve is examiner" in html_of(eve)
 
 
 @pytest.mark.slow
 def test_an_unexpected_error_is_a_sentence_and_the_page_goes_on(page, monkeypatch, words_of):
     ann = page("ann", f"item={SOLO}")
-    ann.choice.value = "approve"
+    ann.form.choice.value = "approve"
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(ann.desk, "decide", fail)
     with pytest.raises(RuntimeError):
-        ann._guarded(ann._decide)(None)
-    assert "not your fault" in ann.notice.value and "secret detail" not in html_of(ann)
+        ann._guarded(ann.form._decide)(None)
+    assert "not your fault" in ann.form.notice.value and "secret detail" not in html_of(ann)
     monkeypatch.undo()
     decide(ann, "approve", words_of("ann"))
     assert "Approved." in html_of(ann)
@@ -178,9 +178,21 @@ def test_a_backtest_is_shown_with_plots_and_examples(page, office):
     ann.compute.click()
     html = html_of(ann)
     assert "On the dataset demo" in html and "newly flagged" in html and "95 %" in html
-    assert html.count("data:image/svg+xml;base64,") >= 3
+    assert html.count("<figure") >= 3 and 'aria-label="Flagged events a day' in html
     assert ann.item is not None and ann.item.backtest is not None
     assert ann.item.backtest.sha256[:16] in html
+
+
+@pytest.mark.slow
+def test_beside_an_item_the_queue_follows_when_the_browser_asks_for_more(page):
+    ann = page("ann", f"item={NIGHT}")
+    assert set(buttons(ann)) & {"Alone", "Exports at <b>night</b>"} == set() and shows(ann, ann.form.choice)
+    ann.more.click()
+    found = {name: one for name, one in buttons(ann).items() if "wb-line" in one._dom_classes}
+    assert [name for name, one in found.items() if "wb-current" in one._dom_classes] == ["Exports at <b>night</b>"]
+    found["Alone"].click()
+    assert "wb-current" in found["Alone"]._dom_classes
+    assert "wb-current" not in found["Exports at <b>night</b>"]._dom_classes
 
 
 @pytest.mark.slow
@@ -244,3 +256,21 @@ def test_changes_are_marked_word_by_word():
         ("add", "+d"),
         ("same", " e"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "told"),
+    [
+        (["supported", "supported"], "Each of its 2 claims is supported."),
+        (["not tested", "supported", "supported"], "2 of 3 claims are supported."),
+        (["not supported", "not tested"], "None of its 2 claims is supported."),
+        (["not tested"], "Its one claim is not tested."),
+        ([], ""),
+    ],
+)
+def test_the_verdict_of_a_report_is_one_sentence(outcomes, told):
+    claims = [{"outcome": outcome} for outcome in outcomes]
+    assert verdict_of({"run": {"status": "COMPLETED"}, "claims": claims}) == told
+    if claims:
+        stopped = verdict_of({"run": {"status": "TIMEOUT"}, "claims": claims})
+        assert stopped == "The run did not come to its end, so its claims could not be tested."

@@ -9,6 +9,7 @@ from workbench.dashboards.attempts import Attempts
 from workbench.dashboards.sessions import LIFETIME, Sessions, cookie_secret, dashboard_folder
 from workbench.dashboards.unlocking import Unlocking
 from workbench.errors import KeyFileError, StorageError
+from workbench.evidence.keyfile import KeyDerivation
 
 SECOND = 1_000_000_000
 
@@ -28,7 +29,7 @@ def test_after_five_attempts_each_further_one_waits_twice_as_long(attempts, cloc
     for _ in range(5):
         attempts.begin("p:ann")
     for _ in range(8):
-        with pytest.raises(KeyFileError, match="too many wrong passphrases for p:ann"):
+        with pytest.raises(KeyFileError, match="too many wrong passphrases"):
             attempts.begin("p:ann")
         seconds = 0
         while True:
@@ -49,6 +50,48 @@ def test_other_processes_and_other_people_are_counted_apart_and_together(attempt
     with pytest.raises(KeyFileError):
         attempts.begin(" P:ANN ")
     attempts.begin("p:ben")
+
+
+def test_a_flood_of_other_names_makes_nobody_s_attempts_forgotten(office, words_of, monkeypatch):
+    """Whoever guesses must not reset the count by typing names that nobody has."""
+    monkeypatch.setattr("workbench.dashboards.unlocking._STRANGERS", 20)
+    unlocking = Unlocking(office.custody)
+    for _ in range(5):
+        with pytest.raises(KeyFileError, match="is not right"):
+            unlocking.sign_in("ann", "guess")
+    for number in range(30):
+        office.clock.advance_ns(SECOND // 100)
+        with pytest.raises(KeyFileError, match="is not right"):
+            unlocking.sign_in(f"nobody {number}", "guess")
+    for text in ("ann", "Ann Example", "p:ann"):
+        with pytest.raises(KeyFileError, match=r"^too many wrong passphrases: wait 30 seconds and try again$"):
+            unlocking.sign_in(text, words_of("ann"))
+    assert "nobody" not in (dashboard_folder(office.workspace) / "strangers.json").read_text()
+
+
+def test_a_stranger_s_passphrase_takes_as_long_to_be_wrong(office, monkeypatch):
+    """By the time it takes nobody learns who is here; counted, not measured."""
+    derived = []
+    monkeypatch.setattr(KeyDerivation, "derive", lambda self, *_: derived.append(self) or bytes(32))
+    unlocking = Unlocking(office.custody)
+    for person in ("ann", "nobody"):
+        with pytest.raises(KeyFileError, match="is not right"):
+            unlocking.sign_in(person, "guess")
+    assert derived == [office.custody.store.derivation] * 2
+
+
+@pytest.mark.parametrize("person", ["ann", "nobody"])
+def test_half_a_character_is_no_passphrase(office, person):
+    with pytest.raises(KeyFileError, match="has a character that cannot be"):
+        Unlocking(office.custody).sign_in(person, "half \ud83d")
+
+
+def test_who_signs_in_again_and_again_ends_nobody_else_s_session(tmp_path, clock):
+    sessions = Sessions(tmp_path / "sessions.json", clock=clock)
+    ben = sessions.begin("p:ben", "cd" * 32)
+    tokens = [sessions.begin("p:ann", "ab" * 32) for _ in range(25)]
+    assert sessions.find(ben) is not None
+    assert [sessions.find(token) is not None for token in tokens] == [False] * 5 + [True] * 20
 
 
 def test_a_right_passphrase_clears_the_count_and_an_hour_forgets_it(attempts, clock):

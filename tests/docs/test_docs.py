@@ -112,7 +112,9 @@ def test_the_shown_experiment_file_is_valid() -> None:
 
 
 @pytest.mark.docs
-@pytest.mark.parametrize("name", ["cli.md", "features.md", "events.md", "verdicts.md", "ledger.md", "lifecycle.md"])
+@pytest.mark.parametrize(
+    "name", ["cli.md", "features.md", "events.md", "verdicts.md", "ledger.md", "lifecycle.md", "resilience.md"]
+)
 def test_a_generated_page_is_the_current_one(name: str) -> None:
     sys.path.insert(0, str(PROJECT / "docs"))
     try:

@@ -15,17 +15,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
+import nbformat
 import pytest
+import yaml
 from playwright.sync_api import Browser, BrowserContext, Locator, Page
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from workbench.custody import Custody
 from workbench.dashboards.desk import Desk
+from workbench.dashboards.kinds import kinds_of
 from workbench.events import Population, generate
 from workbench.evidence.keyfile import KeyDerivation
-from workbench.lifecycle import Lifecycle, Subject
-from workbench.policies import Policy, PolicyKind, PolicyStore
+from workbench.experiments import plan, run
+from workbench.features import FeatureSpec
+from workbench.files import canonical_json
+from workbench.lifecycle import Lifecycle
+from workbench.policies import Policy, PolicyStore
+from workbench.reports import bundle_run
+from workbench.risk import Calibrator, Registry, RiskModel, Threshold
+from workbench.risk.forest import Forest
 from workbench.workspace import MARKER, Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -63,7 +72,7 @@ class Site:
     @property
     def lifecycle(self) -> Lifecycle:
         custody = Custody(self.workspace, derivation=CHEAP)
-        return Lifecycle(custody, [PolicyKind(self.workspace, Subject)])
+        return Lifecycle(custody, kinds_of(custody))
 
     def state(self, subject: str) -> str:
         return str(self.lifecycle.state(self.lifecycle.find(subject)))
@@ -89,6 +98,48 @@ class Site:
                     found = lifecycle.find(subject)
                     lifecycle.transition(found, action, person, reason=reason, passphrase=words(person))
         return subject
+
+    def act(self, subject: str, action: str, person: str) -> str:
+        """One step; returns the subject as the ledger spells it."""
+        found = self.lifecycle.find(subject)
+        self.lifecycle.transition(found, action, person, reason="To be looked at.", passphrase=words(person))
+        return str(found)
+
+    def model(self) -> str:
+        """A model in review, worth what its metrics say."""
+        forest = Forest("random_forest", 2, 0.0, [8.0, 0.25, 1.0], [0, 255, 255], [0, 0, 0])
+        spec, origin = FeatureSpec(names=("hour", "is_first")), {"dataset_sha256": "a" * 64, "labels_sha256": "b" * 64}
+        metric = {"value": 0.5, "low": 0.25, "high": 0.75}
+        test = {"rows": 900, "positives": 30, "users": 9, "metrics": {"precision": metric, "recall": metric},
+                "confusion": {"tp": 15, "fp": 15, "fn": 15, "tn": 855}}  # fmt: skip
+        files = {
+            "parity.json": {"format": 1, "columns": list(spec.columns), "X": [[3, 0], [9, 1]], "p": [0.25, 1.0]},
+            "metrics.json": {"format": 1, "slices": {"test": test}},
+        }
+        model = RiskModel(forest, Calibrator("none"), Threshold(0.5, "f1", {}), spec, origin)
+        version = Registry(self.workspace).register(model, {name: canonical_json(one) for name, one in files.items()})
+        return self.act(f"model:{version.name}", "submit", "rita")
+
+    def report(self) -> str:
+        """A report of a real run, signed and in review."""
+        root = self.workspace.root
+        cells = [
+            nbformat.v4.new_code_cell("seed = 1", id="a", metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell("import workbench as wb\nwb.record('share', 0.25, low=0.125, high=0.5)", id="b"),
+        ]
+        for folder in ("notebooks", "experiments"):
+            (root / folder).mkdir(exist_ok=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), root / "notebooks" / "small.ipynb")
+        spec = {
+            "id": "small", "title": "Small things", "question": "Is it small?", "notebook": "notebooks/small.ipynb",
+            "inputs": {}, "timeout": 60,
+            "claims": [{"id": "low", "sentence": "It is <b>low</b>.", "value": "share", "expect": "< 0.2"}],
+        }  # fmt: skip
+        (root / "experiments" / "small.yaml").write_text(yaml.safe_dump(spec))
+        (planned,) = plan(self.workspace, root / "experiments" / "small.yaml", {})
+        done = run(self.workspace, planned)
+        bundle_run(Custody(self.workspace, derivation=CHEAP), done, passphrase="working passphrase")
+        return self.act(f"report:{done.id}", "submit", "rita")
 
     def command(self, *arguments: str, person: str) -> str:
         told = subprocess.run(
@@ -249,8 +300,9 @@ def test_submitted_by_command_approved_in_the_page_and_active(site: Site, visit:
     page.get_by_label("Dataset").select_option("demo")
     page.get_by_role("button", name="Show what it would have done").click()
     page.get_by_text("events flagged").wait_for(timeout=60_000)
-    assert page.locator(".wb-figures img").count() >= 3
-    assert page.locator(".wb-figures img").first.evaluate("image => image.naturalWidth > 100")
+    assert page.locator(".wb-figures figure").count() >= 3
+    bars = page.locator(".wb-plot rect")
+    assert max(bars.nth(place).bounding_box()["height"] for place in range(bars.count())) > 50  # type: ignore[index]
     assert page.get_by_role("region", name="Examples of what").count() + page.locator("details table").count() >= 1
 
     sentence = ann.choose("Approve").inner_text()
@@ -287,6 +339,49 @@ def test_submitted_by_command_approved_in_the_page_and_active(site: Site, visit:
     assert (ann.outside, ann.complaints) == ([], [])
     assert "owned" not in page.title()
     assert site.lifecycle.audit() == []
+
+
+def test_a_model_is_read_put_in_use_and_tries_a_policy(site: Site, visit: Callable[..., Visitor]) -> None:
+    subject = site.model()
+    ann = visit("ann", subject)
+    page = ann.page
+    text = page.inner_text(".wb-main")
+    for told in ("Of 100 alerts about 50 are real (25 to 75 with 95 % confidence)", "this would be the first"):
+        assert told in text, told
+    page.get_by_role("button", name="Read the whole model card").click()
+    page.frame_locator(".wb-frame iframe").get_by_role("heading", level=1).wait_for()
+    ann.choose("Approve")
+    ann.sign("ann")
+    assert f"Approved. {subject} goes from REVIEW to ACTIVE." in ann.receipt().inner_text()
+    champion = Registry(site.workspace).champion()
+    assert champion is not None and f"model:risk@{champion.number}" == subject
+    PolicyStore(site.workspace).add(
+        Policy.model_validate(POLICY | {"name": "risky", "expression": "risk >= 0.8"}), author="p:rita"
+    )
+    page.goto(site.address + "?" + urlencode({"item": site.act("policy:risky@1", "submit", "rita")}))
+    page.get_by_label("Dataset").select_option("demo")
+    page.get_by_role("button", name="Show what it would have done").click()
+    page.get_by_text(f"Risk was given by model {champion.name}, the one in use.").wait_for(timeout=60_000)
+    assert (ann.outside, ann.complaints) == ([], [])
+
+
+def test_a_report_is_read_in_a_frame_and_decided_on(site: Site, visit: Callable[..., Visitor]) -> None:
+    subject = site.report()
+    ann = visit("ann", subject)
+    page = ann.page
+    text = page.inner_text(".wb-main")
+    for told in ("Is it small?", "Its one claim is not supported.", "It is <b>low</b>.", "0.125 to 0.5"):
+        assert told in text, told
+    page.get_by_role("button", name="Read the report here").click()
+    frame = page.frame_locator(".wb-frame iframe")
+    frame.get_by_role("heading", name="Small things").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save it as a file").click()
+    assert "<title>" in Path(download.value.path()).read_text()
+    ann.choose("Reject")
+    ann.sign("ann", "The claim does not hold.")
+    assert f"Rejected. {subject} goes from REVIEW to DRAFT." in ann.receipt().inner_text()
+    assert (ann.outside, ann.complaints) == ([], [])
 
 
 def test_what_was_on_the_page_is_what_was_signed(site: Site, visit: Callable[..., Visitor]) -> None:
@@ -396,9 +491,15 @@ def test_a_reload_opens_what_was_open_and_back_goes_back(site: Site, visit: Call
 CONTRAST = (Path(__file__).parent / "test_report_page.py").read_text().split('CONTRAST = """')[1].split('"""')[0]
 
 
-def test_it_is_readable_in_light_and_dark_and_at_200_percent(site: Site, visit: Callable[..., Visitor]) -> None:
-    ann = visit("ann", site.submitted(versions=2))
-    ann.choose("Approve")
+@pytest.mark.parametrize("kind", ["policy", "model", "report"])
+def test_it_is_readable_in_light_and_dark_and_at_200_percent(
+    site: Site, visit: Callable[..., Visitor], kind: str
+) -> None:
+    known = [row["subject"] for row in site.lifecycle.history() if row["subject"].startswith(f"{kind}:")]
+    ann = visit("ann", site.submitted(versions=2) if kind == "policy" else known[-1])
+    if kind == "policy":
+        ann.choose("Approve")
+    ann.page.locator(".wb-queue .wb-line").first.wait_for()
     page, contrast = (
         ann.page,
         CONTRAST.replace(".skip, math", ".skip, math, [hidden], script, style, .jp-mod-noOutputs"),
@@ -513,7 +614,7 @@ def test_signing_in_tells_strangers_and_wrong_passphrases_alike_and_slows_down(s
     told = "The person or the passphrase is not right."
     assert [attempt("nobody", "x"), attempt("rita", "x")] == [told, told]
     assert [attempt("rita", str(number)) for number in range(4)] == [told] * 4
-    assert attempt("rita", words("rita")).startswith("Too many wrong passphrases for p:rita: wait")
+    assert attempt("rita", words("rita")).startswith("Too many wrong passphrases: wait")
     assert ask(site, "POST", "/login")[0] == 403  # a form of another site
     context.close()
 

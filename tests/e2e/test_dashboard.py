@@ -1,63 +1,42 @@
-"""The results page in a real browser, served by Voila with the project's own configuration."""
+"""The results page in a real browser, served by the real command to somebody who signs in."""
 
 import os
 import select
-import socket
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
+from workbench.custody import Custody
 from workbench.experiments import Run
+from workbench.lifecycle import People
 from workbench.workspace import Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def wait_until_it_listens(server: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "Voila ended"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        select.select([], [], [], 0.1)
-    raise AssertionError("Voila does not listen")
-
-
 @pytest.fixture
-def served(workspace: Workspace, project: Path, tmp_path: Path) -> Iterator[str]:
-    """The page's address while Voila serves it."""
-    config = tmp_path / "config"
-    config.mkdir()
-    (config / "voila.json").write_bytes((project / "config" / "jupyter" / "voila.json").read_bytes())
-    port = free_port()
-    environment = {
-        **os.environ,
-        "JUPYTER_CONFIG_DIR": str(config),
-        "JUPYTER_PATH": str(project / "share" / "jupyter"),
-        "WORKBENCH_HOME": str(workspace.root),
-    }
-    notebook = project / "notebooks" / "dashboards" / "results.ipynb"
-    command = [sys.executable, "-m", "voila", str(notebook), "--no-browser", f"--port={port}"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        address = f"http://127.0.0.1:{port}/"
+def served(workspace: Workspace, custody: Custody) -> Iterator[str]:
+    """The page's address while the command serves it, in a workspace of one person, Ada."""
+    signer = custody.root_signer("root passphrase")
+    People(custody).enrol("Ada", passphrase="the words of ada", root=signer, roles=["owner"], pseudonym="ada")
+    command = [sys.executable, "-m", "workbench", "dashboard", "results", "--port", "0", "--no-browser"]
+    environment = {**os.environ, "WORKBENCH_HOME": str(workspace.root)}
+    log = (workspace.root / "server.log").open("wb")
+    with log, subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log) as server:
         try:
-            wait_until_it_listens(server, port)
-            yield address
+            assert server.stdout is not None
+            ready, _, _ = select.select([server.stdout], [], [], 90)
+            line = server.stdout.readline().decode() if ready else ""
+            assert line.startswith("results: http://127.0.0.1:"), (workspace.root / "server.log").read_text()
+            yield line.split()[1]
         finally:
-            server.terminate()
-            server.wait(timeout=20)
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=30)
 
 
 def test_the_results_page_shows_runs_and_asks_nobody_outside(
@@ -77,6 +56,9 @@ def test_the_results_page_shows_runs_and_asks_nobody_outside(
         ),
     )
     page.goto(served)
+    page.get_by_label("Person").fill("Ada")
+    page.get_by_label("Passphrase").fill("the words of ada")
+    page.keyboard.press("Enter")
     page.get_by_text("The whole of it").wait_for(timeout=60_000)
     text = page.inner_text("body")
     context.close()

@@ -13,7 +13,7 @@ from workbench.custody import Custody
 from workbench.evidence.keyfile import KeyDerivation
 from workbench.lifecycle import Lifecycle
 
-PROCESSES, EACH, NAMES, VERSIONS = 20, 5, 20, 2
+PROCESSES, EACH, NAMES, VERSIONS = 10, 10, 20, 2
 HERE = Path(__file__).resolve().parent
 
 ACTOR = """

@@ -255,5 +255,5 @@ def test_random_people_never_reach_a_forbidden_state(cast_template, text_kind, w
 def test_hundreds_of_random_actions_never_reach_a_forbidden_state(cast_template, text_kind, words_of):
     run_state_machine_as_test(
         machine(cast_template, text_kind, words_of),
-        settings=settings(max_examples=10, stateful_step_count=45, **SETTINGS),
+        settings=settings(max_examples=8, stateful_step_count=45, **SETTINGS),
     )

@@ -71,7 +71,7 @@ def test_what_is_shown_is_the_whole_policy_its_words_the_difference_and_the_back
     assert told["policy"] == new.policy.content and told["authors"] == ["p:bob"]
     assert told["controls"] == {"NIST-AC-6": "Least Privilege"}
     assert told["words"].startswith('Flags an event when: the action is "export" AND it is outside working hours AND')
-    assert told["against"] == {"version": 1, "sha256": old.sha256}
+    assert told["against"] == {"version": 1, "sha256": old.sha256, "policy": old.policy.content}
     assert told["difference"]["words"][0] == "The severity goes up from high to critical."
     assert told["backtest"]["sha256"] == found.sha256
     assert told["backtest"]["headline"]["hits"] == found.content["hits"]

@@ -113,3 +113,11 @@ def test_the_asynchronous_composite_says_the_same(store, limiter):
 
     assert asyncio.run(ask()) == [(), (), ("user",)]
     assert limiter.hit({"user": "ann"}).allowed
+
+
+@pytest.mark.parametrize(
+    "part", ["5/minute", Quota.parse("5/minute"), AsyncRateLimiter("5/minute", store=MemoryStore())]
+)
+def test_a_composite_is_made_of_limiters_of_its_kind(part):
+    with pytest.raises(InputError, match=r"^a CompositeLimiter is made of RateLimiter objects, not of "):
+        CompositeLimiter([part])

@@ -141,7 +141,7 @@ def test_a_call_that_would_wait_too_long_does_not_wait_at_all(store, clock):
 
 
 def test_nobody_waits_for_what_never_fits(store, clock):
-    @limit("1/minute", cost=2, on_limited="wait", max_wait=1e6, store=store)
+    @limit("1/minute", cost=lambda: 2, on_limited="wait", max_wait=1e6, store=store)
     def work():
         return "done"
 
@@ -325,3 +325,18 @@ def test_what_cannot_be_limited_is_refused(store):
         @limit("1/minute", on_limited=lambda decision: None)
         def items():
             yield 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"cost": 6}, "quota '5/60s': a cost of 6 never fits; at most 5 do"),
+        ({"key": "user"}, "key is a function of the arguments of the call, not 'user'"),
+        ({"on_limited": "wait", "max_wait": -1}, "max_wait is a positive number of seconds below a billion, not -1"),
+        ({"on_limited": "wait", "max_wait": "3"}, "max_wait is a positive number of seconds below a billion, not '3'"),
+    ],
+)
+def test_what_could_only_fail_later_is_refused_at_once(options, said):
+    with pytest.raises(InputError) as caught:
+        limit("5/minute", **options)
+    assert str(caught.value) == said

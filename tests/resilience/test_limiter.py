@@ -226,3 +226,24 @@ def test_a_key_never_seen_has_everything_left(kind, store):
 def test_a_cost_that_does_not_fit_leaves_room_for_one_that_does(kind, store):
     limiter = RateLimiter(Quota(limit=10, per=60, algorithm=kind), store=store)
     assert [limiter.hit("k", cost=cost).allowed for cost in (6, 5, 11, 4, 1)] == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize(("store", "kind"), [("redis://:secret@127.0.0.1", "str"), (MemoryStore, "MemoryStore")])
+@pytest.mark.parametrize("kind_of_limiter", [RateLimiter, AsyncRateLimiter])
+def test_what_is_no_store_is_refused_and_an_address_is_not_shown(kind_of_limiter, store, kind):
+    with pytest.raises(InputError) as caught:
+        kind_of_limiter("5/minute", store=store)
+    assert str(caught.value) == f"a store is an object such as MemoryStore() or RedisStore(...), not {kind}"
+
+
+@pytest.mark.parametrize("key", [None, 42, b"u"])
+def test_a_key_is_a_text(key):
+    limiter = RateLimiter("5/minute")
+    for ask in (limiter.hit, limiter.peek):
+        with pytest.raises(InputError, match="quota '5/60s': a key is a text, not "):
+            ask(key)
+    assert limiter.hit("u:42").remaining == 4
+
+
+def test_a_refusal_for_ever_says_so():
+    assert repr(RateLimiter("5/minute").hit("u", cost=6)) == "<Decision refused by 5/60s: 5 of 5 left, no wait helps>"

@@ -6,6 +6,7 @@ import pytest
 
 from workbench.errors import InputError
 from workbench.resilience import Quota
+from workbench.resilience.quota import quota_of
 
 
 @pytest.mark.parametrize(
@@ -92,3 +93,15 @@ def test_a_change_of_any_setting_changes_the_digest():
 def test_the_capacity_is_the_burst_where_there_is_one():
     assert Quota.parse("10/s", algorithm="smooth", burst=3).capacity == 3
     assert Quota.parse("10/s").capacity == 10
+
+
+@pytest.mark.parametrize("text", ["5/ms", "5/ss", "5/hs", "5/ds"])
+def test_the_plural_of_a_letter_is_no_unit(text):
+    with pytest.raises(InputError, match="is not a rate"):
+        Quota.parse(text)
+
+
+@pytest.mark.parametrize("given", [None, 5, len, b"5/minute"])
+def test_a_limit_is_a_quota_or_words(given):
+    with pytest.raises(InputError, match=r"^a limit is a Quota, or words such as '100/minute', not "):
+        quota_of(given)

@@ -60,8 +60,9 @@ def _serve(
     custody = Custody(workspace)
     if not People(custody).all():
         raise NotFoundError("nobody can sign in yet: `workbench people add NAME --role owner` comes first")
-    if ip not in _LOOPBACK and custody.store.demo:
-        raise InputError(f"demonstration keys open to anybody: the page is not served on {ip}")
+    if custody.store.demo and (https or ip not in _LOOPBACK):
+        where = "through a proxy" if https else f"on {ip}"
+        raise InputError(f"demonstration keys open to anybody: the page is not served {where}")
     if ip not in _LOOPBACK and not https:
         raise InputError(
             f"passphrases would travel to {ip} in the clear: put a proxy that speaks TLS in front, and add --https"

@@ -12,7 +12,7 @@ from rich.table import Table
 from workbench.cli.console import errors, output, print_json, tell_waiting, working, workspace_of
 from workbench.cli.passphrases import Passphrase, ask
 from workbench.custody import Custody
-from workbench.errors import InputError, NotFoundError
+from workbench.errors import InputError, NotFoundError, StorageError
 from workbench.files import write_atomic
 from workbench.lifecycle import TRANSITIONS, Action, Lifecycle, Subject, SubjectKind
 from workbench.lifecycle.reading import moment_of
@@ -158,17 +158,20 @@ def _decide(
             retire_active=retire_active,
             proposal=proposal,
         )
-    if receipt is not None:
-        write_atomic(receipt, json_.dumps(decision.as_dict(), indent=1).encode() + b"\n", make_folder=True)
     if json:
         print_json(decision.as_dict())
-        return
-    output.print(
-        f"signed and recorded: entry {decision.seq} of the ledger, {decision.time} (the workbench's own time), "
-        f"statement {decision.envelope_sha256[:16]}; {subject} is {decision.state}",
-        markup=False,
-        soft_wrap=True,
-    )
+    else:
+        output.print(
+            f"signed and recorded: entry {decision.seq} of the ledger, {decision.time} (the workbench's own time), "
+            f"statement {decision.envelope_sha256[:16]}; {subject} is {decision.state}",
+            markup=False,
+            soft_wrap=True,
+        )
+    if receipt is not None:
+        try:
+            write_atomic(receipt, json_.dumps(decision.as_dict(), indent=1).encode() + b"\n", make_folder=True)
+        except StorageError as error:
+            raise StorageError(f"{error}; the decision is recorded all the same, as entry {decision.seq}") from error
 
 
 def _confirm() -> None:

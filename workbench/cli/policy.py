@@ -12,7 +12,7 @@ from workbench.errors import InputError, WorkspaceError
 
 if TYPE_CHECKING:
     from workbench.events import Dataset, LabelSet
-    from workbench.policies import Policy, PolicyStore, PolicyVersion, Scores
+    from workbench.policies import Policy, PolicyStore, PolicyVersion
     from workbench.workspace import Workspace
 
 __all__ = ["app"]
@@ -213,8 +213,9 @@ def backtest_command(
     json: JsonOption = False,
 ) -> None:
     """Show what a policy would have flagged in a dataset, and keep that under its digest."""
+    from workbench.cli.model_inputs import open_registry
     from workbench.events import open_dataset
-    from workbench.policies import backtest
+    from workbench.policies import backtest, scores_of
 
     workspace = workspace_of(context)
     store = _store(workspace)
@@ -223,7 +224,9 @@ def backtest_command(
     opened = open_dataset(workspace, dataset)
     said = _labels(opened, labels)
     with working("evaluating") as progress:
-        risk = None if model is None else _scores(workspace, opened, said, model)
+        risk = None
+        if model is not None:
+            risk = scores_of(open_registry(workspace).open(model), opened, said, progress=progress)
         found = backtest(version, opened, against=other, labels=said, risk=risk, verify=verify, progress=progress)
     kept = found.save(workspace)
     if json:
@@ -252,30 +255,3 @@ def _labels(dataset: "Dataset", wanted: str | None) -> "LabelSet | None":
     if wanted == "none" or (wanted is None and dataset.chosen is None and not dataset.label_sets()):
         return None
     return dataset.labels(wanted)
-
-
-def _scores(workspace: "Workspace", dataset: "Dataset", labels: "LabelSet | None", reference: str) -> "Scores":
-    """The risk of every event, by a registered model, from features of the model's own spec."""
-    import duckdb
-    import numpy as np
-
-    from workbench.cli.model_inputs import open_registry
-    from workbench.events.formats.reading import quoted
-    from workbench.features.stored import list_features, store_features
-    from workbench.policies import Scores
-
-    found = open_registry(workspace).open(reference)
-    spec, said = found.spec, None if labels is None else labels.digest
-    stored = [
-        one
-        for one in list_features(workspace, dataset)
-        if one.identity["labels"] == said and one.identity["spec"] == spec.as_dict()
-    ]
-    table = stored[0] if stored else store_features(workspace, dataset, labels, spec=spec)[0]
-    columns = ", ".join(quoted(name) for name in spec.columns)
-    pieces = []
-    with duckdb.connect() as connection:
-        connection.execute(f"SELECT {columns} FROM {table.sql} ORDER BY seq")
-        while len(piece := connection.fetch_df_chunk(64)):
-            pieces.append(found.model.predict(piece.to_numpy(dtype=np.float64)))
-    return Scores(np.concatenate(pieces), found.sha256, found.model.origin.get("labels_known_until"))

@@ -17,11 +17,13 @@ _FREE: Final = 5
 _FIRST_WAIT: Final = 30  # seconds; doubles with each further attempt
 _LONGEST_WAIT: Final = 900
 _FORGOTTEN: Final = 3_600  # seconds after the last attempt
-_MOST: Final = 1_000  # names that are remembered
 
 
 class Attempts:
-    """Wrong passphrases of each person, in one small file. Names are kept as digests: anything may be typed.
+    """Wrong passphrases of each name, in one small file. Names are kept as digests: anything may be typed.
+
+    At most ``most`` names are remembered, the latest. What anybody may type must not be counted in one file with what
+    there is: a flood of new names would make it forget the others.
 
     >>> import tempfile; from workbench.clock import VirtualClock
     >>> clock = VirtualClock(start_ns=10**18)
@@ -29,12 +31,13 @@ class Attempts:
     >>> for _ in range(5): attempts.begin("p:ann")
     >>> attempts.begin("p:ann")
     Traceback (most recent call last):
-    workbench.errors.KeyFileError: too many wrong passphrases for p:ann: wait 30 seconds and try again
+    workbench.errors.KeyFileError: too many wrong passphrases: wait 30 seconds and try again
     """
 
-    def __init__(self, path: Path, *, clock: Clock) -> None:
+    def __init__(self, path: Path, *, clock: Clock, most: int = 10_000) -> None:
         self._path = path
         self._clock = clock
+        self._most = most
 
     def begin(self, person: str) -> None:
         """Count an attempt. Raises ``KeyFileError``, and counts nothing, while it is too early for one."""
@@ -45,7 +48,7 @@ class Attempts:
             left = last + _wait(count) - now
             if left > 0:
                 told = f"{left} seconds" if left < 120 else f"{-(-left // 60)} minutes"
-                raise KeyFileError(f"too many wrong passphrases for {person[:60]}: wait {told} and try again")
+                raise KeyFileError(f"too many wrong passphrases: wait {told} and try again")
             self._write(known | {name: (count + 1, now)})
 
     def succeeded(self, person: str) -> None:
@@ -70,7 +73,7 @@ class Attempts:
             return {}  # none yet, or damaged
 
     def _write(self, known: dict[str, tuple[int, int]]) -> None:
-        newest = sorted(known.items(), key=lambda one: one[1][1])[-_MOST:]
+        newest = sorted(known.items(), key=lambda one: one[1][1])[-self._most :]
         write_atomic(self._path, canonical_json({name: list(one) for name, one in newest}))
 
 

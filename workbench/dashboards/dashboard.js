@@ -42,6 +42,8 @@
       one.setAttribute("aria-required", "true");
     });
     document.querySelectorAll(".wb-reason textarea").forEach(one => one.setAttribute("aria-required", "true"));
+    // What follows once the page is on the screen: the queue beside an item, and what takes longer.
+    document.querySelectorAll(".wb-more:not([data-pressed])").forEach(one => { one.dataset.pressed = ""; one.click(); });
     const fresh = document.querySelector("[data-focus]:not([data-seen])");
     if (fresh) {
       document.querySelectorAll("[data-focus]").forEach(one => one.setAttribute("data-seen", ""));

@@ -1,86 +1,35 @@
 """What one reviewer sees and does, without a page around it: the queue, one item, a decision, its receipt.
 
-Every question is put to the lifecycle and the policies, and every answer is theirs, in words that fit on a page.
+Every question is put to the lifecycle and to the kinds of subjects, and every answer is theirs.
 """
 
 import base64
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from workbench.custody import Custody
+from workbench.dashboards.items import DECISIONS, Item, Voice, Waiting
 from workbench.dashboards.kinds import kinds_of
+from workbench.dashboards.trying import cautions_of, datasets_of, try_policy
 from workbench.dashboards.unlocking import Unlocking
 from workbench.errors import InputError, KeyFileError, NotFoundError, WorkbenchError
-from workbench.events import list_datasets, open_dataset
 from workbench.evidence.certificates import fingerprint
 from workbench.evidence.envelope import Envelope
-from workbench.lifecycle import Action, Lifecycle, Person, Proposal, State, Subject
+from workbench.lifecycle import Action, Lifecycle, Person, Proposal, Subject, SubjectKind
 from workbench.lifecycle.attestations import Attestations
 from workbench.lifecycle.guards import refusal_of
+from workbench.lifecycle.proposing import spelled
 from workbench.lifecycle.reading import read_record
 from workbench.lifecycle.record import Record
 from workbench.lifecycle.table import roles_with
-from workbench.policies import Backtest, PolicyKind, backtest
+from workbench.policies import Backtest, PolicyKind, PolicyVersion
+from workbench.reports.lifecycle_kind import ReportKind
+from workbench.risk.lifecycle_kind import ModelKind
 from workbench.workspace import Workspace
 
-__all__ = ["DECISIONS", "Desk", "Item", "Voice", "Waiting"]
-
-# What a page offers; submitting and retiring belong to the command line.
-DECISIONS: Final = (Action.APPROVE, Action.REJECT, Action.WITHDRAW)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A line of the queue. ``may`` is what this person may do."""
-
-    subject: str
-    title: str
-    severity: str | None
-    since: str
-    submitter: str
-    may: tuple[Action, ...]
-
-    @property
-    def mine(self) -> bool:
-        return bool(self.may)
-
-
-@dataclass(frozen=True)
-class Voice:
-    """Somebody who could decide: whether they may now, and if not, why not."""
-
-    person: Person
-    allowed: bool
-    why_not: str
-    approved: bool
-
-
-@dataclass(frozen=True)
-class Item:
-    """One subject, as it was read at one moment. ``shown`` is what a signature will be over; ``refusals`` say why this
-    person may not take a step, and ``names`` what people are called."""
-
-    subject: Subject
-    state: State
-    shown: Mapping[str, Any]
-    required: int
-    approvers: tuple[str, ...]
-    active: str | None
-    before: Mapping[str, Any] | None  # the content of the version in use
-    backtest: Backtest | None
-    history: tuple[Mapping[str, Any], ...]
-    problems: tuple[str, ...]
-    voices: tuple[Voice, ...]
-    names: Mapping[str, str]
-    refusals: Mapping[Action, str]
-
-    @property
-    def may(self) -> tuple[Action, ...]:
-        """What this person may do with it."""
-        return tuple(action for action in DECISIONS if action not in self.refusals)
+__all__ = ["Desk"]
 
 
 class Desk:
@@ -97,35 +46,43 @@ class Desk:
     def workspace(self) -> Workspace:
         return self.custody.workspace
 
-    def names(self) -> dict[str, str]:
-        """What people are called, by pseudonym; who was erased is called by that."""
-        return _names(self.lifecycle.people.all())
-
     # Looking
 
     def queue(self) -> list[Waiting]:
         """Everything in review, what waits for this person first, the longest first."""
-        found, records = [], dict[str, Record]()
-        titles = self._titles()
-        for row in self.lifecycle.waiting():
+        rows = self.lifecycle.waiting()
+        if not rows:
+            return []
+        records, names = dict[str, Record](), _names(self.lifecycle.people.all())
+        titles = self._titles([row["subject"] for row in rows])
+        found = []
+        for row in rows:
             kind, name, version = Subject.parts(row["subject"])
             if (about := f"{kind}:{name}") not in records:
                 records[about] = read_record(self.custody, self.custody.ledger, about)
-            subject = Subject(kind, name, version, row["digest"])
-            refused = self._refusals(records[about], subject)
+            refused = self._refusals(records[about], Subject(kind, name, version, row["digest"]))
             may = tuple(action for action in DECISIONS if action not in refused)
-            title, severity = titles.get(row["subject"], (row["subject"], None))
-            found.append(Waiting(row["subject"], title, severity, row["since"], row["submitter"] or "", may))
+            submitter = row["submitter"] or ""
+            title, note = titles[row["subject"]]
+            found.append(Waiting(row["subject"], title, note, row["since"], names.get(submitter, submitter), may))
         return sorted(found, key=lambda one: (not one.mine, one.since))
 
-    def _titles(self) -> dict[str, tuple[str, str | None]]:
-        kind = self.lifecycle.kind("policy")
-        assert isinstance(kind, PolicyKind)
-        titles: dict[str, tuple[str, str | None]] = {}
-        for version in (one for several in kind.store.versions().values() for one in several):
+    def _titles(self, subjects: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Title and note of each; of what is gone or changed, its name: opening it says so."""
+        titles, policies = {}, dict[str, PolicyVersion]()
+        for subject in subjects:
+            kind, name, version = Subject.parts(subject)
+            titles[subject] = (f"Risk model, version {version}" if kind == "model" else subject, "")
             try:
-                titles[f"policy:{version}"] = (version.policy.title, version.policy.severity)
-            except WorkbenchError:  # gone or changed: opening it says so
+                if kind == "policy":
+                    if not policies:
+                        known = self._policies().store.versions().values()
+                        policies = {str(one): one for several in known for one in several}
+                    if (found := policies.get(f"{name}@{version}")) is not None:
+                        titles[subject] = (found.policy.title, f"{found.policy.severity} severity")
+                elif kind == "report":
+                    titles[subject] = (self._reports().title(name), "")
+            except WorkbenchError:
                 continue
         return titles
 
@@ -138,22 +95,27 @@ class Desk:
                 found[action] = refused.sentence
         return found
 
-    def item(self, text: str) -> Item:
-        """One subject, whole. Raises ``NotFoundError`` or ``InputError`` if there is none of that name."""
+    def item(self, text: str, *, whole: bool = True) -> Item:
+        """One subject; unless it is asked for ``whole``, without what would take long, which its ``pending`` names.
+
+        Raises ``NotFoundError`` or ``InputError`` if there is none of that name.
+        """
         subject = self.lifecycle.find(text)
         kind, name = self.lifecycle.kind(subject.kind), f"{subject.kind}:{subject.name}"
         record = read_record(self.custody, self.custody.ledger, name)
         track, active = record.track(str(subject)), record.active(subject.kind, subject.name, besides=str(subject))
-        in_use = None if active is None else self.lifecycle.find(active.subject)
-        shown = dict(kind.shown(subject, in_use))
+        shown, pending = self._shown(
+            kind, subject, None if active is None else spelled(active.subject, active.sha256), whole
+        )
         refusals = self._refusals(record, subject)
         try:
             self.lifecycle.people.check_key(record, self.person.pseudonym)
         except KeyFileError as error:
             refusals |= {action: str(error) for action in DECISIONS if action not in refusals}
-        if Action.APPROVE not in refusals and (objections := kind.objections(subject)):
+        if Action.APPROVE not in refusals and not pending and (objections := kind.objections(subject)):
             refusals[Action.APPROVE] = f"{subject} is not fit to be used: {'; '.join(objections)}"
         people = self.lifecycle.people.all()
+        tried = self._backtest(shown)
         return Item(
             subject=subject,
             state=track.state,
@@ -161,14 +123,25 @@ class Desk:
             required=record.required.get(subject.kind, 1),
             approvers=tuple(sorted(track.approvers)),
             active=None if active is None else active.subject,
-            before=self._content(in_use),
-            backtest=self._backtest(shown),
+            backtest=tried,
+            cautions=cautions_of(tried, self._models().registry),
             history=tuple(self.lifecycle.history(name)),
             problems=tuple(one.sentence for one in record.problems_of(subject.kind, subject.name)),
             voices=self._voices(record, subject, people),
             names=_names(people),
             refusals=refusals,
+            pending=pending,
         )
+
+    def _shown(
+        self, kind: SubjectKind, subject: Subject, active: Subject | None, whole: bool
+    ) -> tuple[dict[str, Any], str]:
+        """What the kind shows, and what is missing from it yet."""
+        if isinstance(kind, ModelKind) and not whole:
+            facts = kind.facts(subject)
+            if kind.to_repeat(facts):
+                return facts, "The comparison with the champion is being made again on this machine, from the same data"
+        return dict(kind.shown(subject, active)), ""
 
     def propose(self, item: Item, action: Action) -> Proposal:
         """What this person would sign, word for word, over exactly what ``item`` shows.
@@ -179,15 +152,12 @@ class Desk:
             item.subject, action, self.person.pseudonym, retire_active=True, shown=dict(item.shown)
         )
 
-    def _backtest(self, shown: Mapping[str, Any]) -> Backtest | None:
-        named = shown.get("backtest")
-        return Backtest.open(self.workspace, named["sha256"]) if isinstance(named, Mapping) else None
-
-    def _content(self, subject: Subject | None) -> Mapping[str, Any] | None:
-        if subject is None:
-            return None
-        kind = self.lifecycle.kind(subject.kind)
-        return kind.version(subject).policy.content if isinstance(kind, PolicyKind) else None
+    def page(self, item: Item) -> str:
+        """The report itself, or the card of a model, as an HTML page. Raises ``IntegrityError`` if it was changed."""
+        kind = self.lifecycle.kind(item.subject.kind)
+        if not isinstance(kind, ModelKind | ReportKind):
+            raise InputError(f"a {item.subject.kind} has no page of its own")
+        return kind.page(item.subject)
 
     def _voices(self, record: Record, subject: Subject, people: Iterable[Person]) -> tuple[Voice, ...]:
         voices = []
@@ -199,27 +169,38 @@ class Desk:
             voices.append(Voice(person, refused is None, "" if refused is None else refused.sentence, approved))
         return tuple(voices)
 
+    def _policies(self) -> PolicyKind[Subject]:
+        kind = self.lifecycle.kind("policy")
+        assert isinstance(kind, PolicyKind)
+        return kind
+
+    def _models(self) -> ModelKind:
+        kind = self.lifecycle.kind("model")
+        assert isinstance(kind, ModelKind)
+        return kind
+
+    def _reports(self) -> ReportKind:
+        kind = self.lifecycle.kind("report")
+        assert isinstance(kind, ReportKind)
+        return kind
+
     # Backtests
+
+    def _backtest(self, shown: Mapping[str, Any]) -> Backtest | None:
+        named = shown.get("backtest")
+        return Backtest.open(self.workspace, named["sha256"]) if isinstance(named, Mapping) else None
 
     def datasets(self) -> list[str]:
         """Names of datasets, or the beginning of their digests."""
-        return [
-            reference
-            for digest, names in list_datasets(self.workspace).items()
-            for reference in (sorted(names)[:1] or [digest[:12]])
-        ]
+        return datasets_of(self.workspace)
 
     def try_on(self, item: Item, dataset: str, *, progress: Callable[[str], None] = lambda message: None) -> Backtest:
-        """What the policy would have done on a dataset, kept. Raises ``InputError`` if that cannot be told."""
-        kind = self.lifecycle.kind(item.subject.kind)
-        if not isinstance(kind, PolicyKind):
+        """What the policy would have done on a dataset, beside the version in use, kept. Raises as ``try_policy``."""
+        if item.subject.kind != "policy":
             raise InputError(f"a {item.subject.kind} is not tried on a dataset")
+        kind = self._policies()
         against = None if item.active is None else kind.version(kind.find(item.active.partition(":")[2]))
-        opened = open_dataset(self.workspace, dataset)
-        said = opened.labels() if opened.chosen is not None or opened.label_sets() else None
-        found = backtest(kind.version(item.subject), opened, against=against, labels=said, progress=progress)
-        found.save(self.workspace)
-        return found
+        return try_policy(kind.version(item.subject), against, dataset, self._models().registry, progress=progress)
 
     # Deciding
 

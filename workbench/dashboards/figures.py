@@ -1,85 +1,90 @@
-"""Plots of a backtest, as SVG images that need neither script nor network."""
+"""The numbers behind the drawings of the page. The drawings are markup (``figures.html.j2``): they follow the page's
+colours and size, need neither script nor network, and their texts are texts."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from dataclasses import dataclass
 from typing import Any, Final
 
-from workbench.pages import figure_svg, svg_uri
+__all__ = ["Bar", "Days", "Range", "bars_of", "days_of", "hundred_of", "ranges_of"]
 
-__all__ = ["days_image", "metrics_image", "top_image"]
-
-_HITS: Final = "#1f6fb2"
-_SOFT: Final = "#5d6670"
+_MOST_BARS: Final = 180
+_MOST_VALUES: Final = 8
 
 
-def days_image(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Hits by day, as an image's address."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class Bar:
+    """``share`` of the largest, 0 to 1."""
 
-    figure = Figure(figsize=(8, 2.3), layout="constrained")
-    axes = figure.subplots()
-    days = [date.fromisoformat(row["day"]) for row in rows]
-    axes.bar(days, [row["hits"] for row in rows], width=0.85, color=_HITS)  # type: ignore[arg-type]
-    locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    axes.set_ylabel("events a day")
-    _plain(axes)
-    return svg_uri(figure_svg(figure))
+    label: str
+    count: int
+    share: float
 
 
-def top_image(values: Sequence[Mapping[str, Any]], name: str) -> str:
-    """The values of a column with the most hits, as an image's address."""
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class Days:
+    """Bars in the order of time, each of ``span`` days; ``most`` is the largest count."""
 
-    shown = list(values)[:8]
-    figure = Figure(figsize=(4, 0.55 + 0.28 * max(1, len(shown))), layout="constrained")
-    axes = figure.subplots()
-    labels = [_short(str(row["value"])) for row in shown]
-    axes.barh(range(len(shown)), [row["hits"] for row in shown], color=_HITS, height=0.7)
-    axes.set_yticks(range(len(shown)), labels)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"events, by {name}")
-    _plain(axes)
-    return svg_uri(figure_svg(figure))
+    bars: tuple[Bar, ...]
+    span: int
+    most: int
 
 
-def metrics_image(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    """Precision, recall and F1 with their 95 % intervals; the version in use beside, if there is one."""
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class Range:
+    """A share with its 95 % interval, each in percent; ``older`` is that of the version in use."""
 
-    figure = Figure(figsize=(4, 1.9), layout="constrained")
-    axes = figure.subplots()
-    names = ("precision", "recall", "f1")
-    for shift, found, colour, label in ((-0.14, now, _HITS, "this version"), (0.14, before, "#b5541b", "in use")):
-        if found is None:
-            continue
-        for place, name in enumerate(names):
-            one = found[name]
-            if one["value"] is None:
-                continue
-            axes.plot([one["low"], one["high"]], [place + shift] * 2, color=colour, linewidth=2)
-            axes.plot(one["value"], place + shift, "o", color=colour, label=label if place == 0 else None)
-    axes.set_yticks(range(3), ["precision", "recall", "F1"])
-    axes.set_ylim(2.5, -0.5)
-    axes.set_xlim(-0.02, 1.02)
-    if before is not None:
-        axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    _plain(axes)
-    return svg_uri(figure_svg(figure))
+    name: str
+    value: float
+    low: float
+    high: float
+    older: bool
 
 
-def _plain(axes: Any) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(_SOFT)
-    axes.tick_params(colors=_SOFT, labelsize=8)
-    axes.xaxis.label.set(color=_SOFT, fontsize=8)
-    axes.yaxis.label.set(color=_SOFT, fontsize=8)
+def days_of(rows: Sequence[Mapping[str, Any]]) -> Days:
+    """Hits by day; where there are very many days, several make one bar.
+
+    >>> days_of([{"day": "2026-01-01", "hits": 1}, {"day": "2026-01-02", "hits": 4}]).bars[0]
+    Bar(label='2026-01-01', count=1, share=0.25)
+    """
+    span = -(-len(rows) // _MOST_BARS) or 1
+    parts = [rows[start : start + span] for start in range(0, len(rows), span)]
+    counts = [sum(row["hits"] for row in part) for part in parts]
+    most = max(counts, default=0)
+    bars = tuple(
+        Bar(str(part[0]["day"]), count, count / most if most else 0.0)
+        for part, count in zip(parts, counts, strict=True)
+    )
+    return Days(bars, span, most)
 
 
-def _short(text: str) -> str:
-    shown = text if len(text) <= 24 else f"{text[:23]}…"
-    return shown.replace("$", r"\$")
+def bars_of(values: Sequence[Mapping[str, Any]]) -> tuple[Bar, ...]:
+    """The values of a column with the most hits."""
+    shown = list(values)[:_MOST_VALUES]
+    most = max((row["hits"] for row in shown), default=0) or 1
+    return tuple(Bar(str(row["value"]), row["hits"], row["hits"] / most) for row in shown)
+
+
+def ranges_of(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> tuple[Range, ...]:
+    """Precision, recall and F1, each followed by that of the version in use; those that can be told."""
+    found = []
+    for key, name in (("precision", "Precision"), ("recall", "Recall"), ("f1", "F1")):
+        for metrics, older in ((now, False), (before, True)):
+            if metrics is not None and (one := metrics[key])["value"] is not None:
+                found.append(Range(name, 100 * one["value"], 100 * one["low"], 100 * one["high"], older))
+    return tuple(found)
+
+
+def hundred_of(metric: Mapping[str, Any]) -> tuple[str, ...]:
+    """A share with its 95 % interval as a hundred squares: ``yes``, ``no``, or ``maybe`` where the interval leaves it
+    open; the squares up to the share itself are ``likely`` if so.
+
+    Natural frequencies are understood better than probabilities (Gigerenzer and Hoffrage, Psychological Review 102,
+    1995).
+
+    >>> hundred_of({"value": 0.02, "low": 0.01, "high": 0.03})[:4]
+    ('yes', 'likely', 'maybe', 'no')
+    """
+    count, low, high = (round(100 * metric[name]) for name in ("value", "low", "high"))
+    return tuple(
+        "yes" if k < min(low, count) else "likely" if k < count else "maybe" if k < high else "no" for k in range(100)
+    )

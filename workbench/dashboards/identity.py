@@ -8,6 +8,7 @@ import asyncio
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -31,6 +32,7 @@ from workbench.workspace import find_workspace
 __all__ = ["PERSON_HEADER", "LoginPage", "LogoutPage", "PeopleIdentityProvider", "session_of"]
 
 PERSON_HEADER: Final = "X-Workbench-User"
+_MOST_WAITING: Final = 20  # sign-ins at a time; each takes about 0.3 s
 _OURS: Final = re.compile(r"x[-_]workbench[-_].*", re.IGNORECASE)
 
 
@@ -51,6 +53,7 @@ class PeopleIdentityProvider(IdentityProvider):
         self.unlocking = Unlocking(custody)
         self.sessions = Sessions(dashboard_folder(custody.workspace) / "sessions.json", clock=custody.clock)
         self._one_at_a_time = asyncio.Semaphore(1)  # Argon2id takes 64 MiB each time
+        self._waiting = 0
 
     def get_user(self, handler: web.RequestHandler) -> User | None:
         """Whose session the request belongs to; nobody's, if it has none."""
@@ -67,12 +70,20 @@ class PeopleIdentityProvider(IdentityProvider):
 
     def get_cookie_name(self, handler: web.RequestHandler) -> str:
         """One for each host and port: dashboards beside each other do not sign each other out."""
-        return re.sub("[^A-Za-z0-9]", "-", f"workbench-session-{handler.request.host}")
+        # A page of another port or subdomain cannot set what is called so: browsers see to that.
+        prefix = "" if not self.https else "__Host-" if self._base == "/" else "__Secure-"
+        return prefix + re.sub("[^A-Za-z0-9]", "-", f"workbench-session-{handler.request.host}")
 
     async def sign_in(self, handler: JupyterHandler, person: str, passphrase: str) -> None:
         """Begin a session. Raises ``KeyFileError`` with a sentence for the page."""
-        async with self._one_at_a_time:
-            found, signer = await asyncio.to_thread(self.unlocking.sign_in, person, passphrase)
+        if self._waiting >= _MOST_WAITING:
+            raise KeyFileError("many people are signing in at this moment: try again in a minute")
+        self._waiting += 1
+        try:
+            async with self._one_at_a_time:
+                found, signer = await asyncio.to_thread(self.unlocking.sign_in, person, passphrase)
+        finally:
+            self._waiting -= 1
         handler.set_signed_cookie(
             self.get_cookie_name(handler),
             self.sessions.begin(found.pseudonym, fingerprint(signer.certificate)),
@@ -89,10 +100,19 @@ class PeopleIdentityProvider(IdentityProvider):
             self.sessions.end(session)
         handler.clear_cookie(self.get_cookie_name(handler), path=handler.base_url)
 
+    async def end_without_key(self, sessions: Iterable[Session]) -> None:
+        """End those of ``sessions`` whose key was withdrawn, replaced or has run out since."""
+        for session in await asyncio.to_thread(self.unlocking.without_key, list(sessions)):
+            self.sessions.end(session)
+
+    @property
+    def _base(self) -> str:
+        assert self.parent is not None
+        return str(self.parent.base_url)
+
     def get_handlers(self) -> list[tuple[str, object]]:
         """The two pages, below the server's own base (Voila forgets it)."""
-        assert self.parent is not None
-        base = self.parent.base_url
+        base = self._base
         return [(url_path_join(base, "login"), LoginPage), (url_path_join(base, "logout"), LogoutPage)]
 
     @property

@@ -9,139 +9,32 @@ import socket
 from pathlib import Path
 from typing import Any, Final
 
-from jupyter_server.base.handlers import JupyterHandler
-from jupyter_server.services.kernels.handlers import KernelHandler
 from jupyter_server.utils import url_path_join
-from tornado import web
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
 from traitlets.config import Config
 from voila.app import Voila  # type: ignore[import-untyped]
 from voila.request_info_handler import RequestInfoSocketHandler  # type: ignore[import-untyped]
-from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler  # type: ignore[import-untyped]
 from voila.static_file_handler import TemplateStaticFileHandler  # type: ignore[import-untyped]
-from voila.tornado.handler import TornadoVoilaHandler  # type: ignore[import-untyped]
-from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler  # type: ignore[import-untyped]
 
-from workbench.dashboards.identity import PERSON_HEADER, PeopleIdentityProvider, session_of
+from workbench.dashboards.closed import HEADERS, HTTPS_HEADERS, Nothing, closed
+from workbench.dashboards.identity import PERSON_HEADER, PeopleIdentityProvider
+from workbench.dashboards.kernels import Channels, Kernel, KernelOwners, Page, Shutdown
 from workbench.dashboards.request import QUERY_VARIABLE
-from workbench.dashboards.sessions import Session, cookie_secret, dashboard_folder
+from workbench.dashboards.sessions import cookie_secret, dashboard_folder
 from workbench.dashboards.styles import STYLE_FOLDERS, TEMPLATES
-from workbench.errors import InputError
+from workbench.errors import InputError, WorkbenchError
 from workbench.workspace import Workspace
 
-__all__ = ["CONTENT_POLICY", "DashboardServer", "KernelOwners", "configuration", "serve"]
+__all__ = ["DashboardServer", "configuration", "serve"]
 
-# Voila's front end compiles templates, so scripts cannot do without 'unsafe-inline' and 'unsafe-eval'. What others
-# wrote reaches the page escaped, and no address but the server's own can be asked for anything.
-CONTENT_POLICY: Final = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; form-action 'self'; "
-    "frame-src 'none'; frame-ancestors 'none'; object-src 'none'; base-uri 'self'"
-)
 _TROUBLE: Final = (
     "This page could not be made. Reload it; if that does not help, tell the time to whoever runs this server."
 )
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+_PATIENCE: Final = 60.0  # seconds for the head of a request, and again for its body
 _KERNEL: Final = r"(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)"
 _EXTENSIONS: Final = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8"]
-
-
-class KernelOwners:
-    """Which session each kernel was made for. A kernel is there for nobody else."""
-
-    def __init__(self, kernels: Any) -> None:
-        self._kernels = kernels
-        self._owners: dict[str, str] = {}
-
-    def made(self, kernel_id: str, session: Session) -> None:
-        self._owners[kernel_id] = session.id
-
-    def require(self, handler: JupyterHandler, kernel_id: str) -> None:
-        """Raises 404, as for a kernel that is not there, unless it was made for the session of the request."""
-        session = session_of(handler)
-        if session is None or self._owners.get(kernel_id) != session.id:
-            raise web.HTTPError(404)
-
-    async def end(self, session_id: str) -> None:
-        """End the kernels of a session."""
-        for kernel_id in [one for one, owner in self._owners.items() if owner == session_id]:
-            del self._owners[kernel_id]
-            if kernel_id in self._kernels:
-                await self._kernels.shutdown_kernel(kernel_id, now=True)
-
-    async def sweep(self, living: frozenset[str]) -> None:
-        """End the kernels of sessions that are over, and forget those that have ended by themselves."""
-        for session_id in set(self._owners.values()) - living:
-            await self.end(session_id)
-        for kernel_id in [one for one in self._owners if one not in self._kernels]:
-            del self._owners[kernel_id]
-
-
-class _Recording:
-    """Voila's kernels, as one request sees them: what it is given is written down as its session's."""
-
-    def __init__(self, kernels: Any, owners: KernelOwners, session: Session) -> None:
-        self._kernels, self._owners, self._session = kernels, owners, session
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._kernels, name)
-
-    async def get_rendered_notebook(self, *given: Any, **named: Any) -> Any:
-        task, cached, kernel_id = await self._kernels.get_rendered_notebook(*given, **named)
-        self._owners.made(kernel_id, self._session)
-        return task, cached, kernel_id
-
-    async def start_kernel(self, *given: Any, **named: Any) -> Any:
-        kernel_id = await self._kernels.start_kernel(*given, **named)
-        self._owners.made(kernel_id, self._session)
-        return kernel_id
-
-
-class _Page(TornadoVoilaHandler):  # type: ignore[misc]
-    """The dashboard itself, at the root and nowhere else."""
-
-    @property
-    def kernel_manager(self) -> Any:
-        session = session_of(self)
-        if session is None:
-            raise web.HTTPError(403)
-        return _Recording(self.settings["kernel_manager"], self.settings["kernel_owners"], session)
-
-    @web.authenticated
-    async def get(self, path: str | None = None) -> None:
-        if path:
-            raise web.HTTPError(404)
-        await super().get()
-
-    def write_error(self, status_code: int, **_: Any) -> None:
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish("There is nothing here.\n" if status_code == 404 else "This did not work; please reload.\n")
-
-
-class _Kernel(KernelHandler):
-    """Whether one's own kernel is still there. Nothing is started or ended here."""
-
-    SUPPORTED_METHODS = ("GET",)
-
-    async def get(self, kernel_id: str) -> None:
-        self.settings["kernel_owners"].require(self, kernel_id)
-        self.set_header("Content-Type", "application/json")
-        answered = super().get(kernel_id)
-        if answered is not None:
-            await answered
-
-
-class _Channels(VoilaKernelWebsocketHandler):  # type: ignore[misc]
-    async def get(self, kernel_id: str) -> None:
-        self.settings["kernel_owners"].require(self, kernel_id)
-        await super().get(kernel_id)
-
-
-class _Shutdown(VoilaShutdownKernelHandler):  # type: ignore[misc]
-    @web.authenticated
-    async def post(self, kernel_id: str) -> None:
-        self.settings["kernel_owners"].require(self, kernel_id)
-        await super().post(kernel_id)
 
 
 class DashboardServer(Voila):  # type: ignore[misc]
@@ -175,15 +68,20 @@ class DashboardServer(Voila):  # type: ignore[misc]
     def init_settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = super().init_settings()
         self.owners = KernelOwners(self.kernel_manager)
-        return {**settings, "kernel_owners": self.owners, "login_url": url_path_join(self.base_url, "login")}
+        return {
+            **settings,
+            "kernel_owners": self.owners,
+            "login_url": url_path_join(self.base_url, "login"),
+            "default_handler_class": closed(Nothing),
+        }
 
     def init_handlers(self) -> list[Any]:
         """Voila's, except that those of kernels and of the page are ours, and that no file is served."""
         own = {
-            "KernelHandler": _Kernel,
-            "VoilaKernelWebsocketHandler": _Channels,
-            "VoilaShutdownKernelHandler": _Shutdown,
-            "TornadoVoilaHandler": _Page,
+            "KernelHandler": Kernel,
+            "VoilaKernelWebsocketHandler": Channels,
+            "VoilaShutdownKernelHandler": Shutdown,
+            "TornadoVoilaHandler": Page,
         }
         dropped = ("RequestInfoSocketHandler", "AllowListFileHandler", "TemplateStaticFileHandler")
         handlers = [
@@ -195,15 +93,23 @@ class DashboardServer(Voila):  # type: ignore[misc]
         static = url_path_join(self.server_url, r"/voila/templates/(workbench/static/(?:[\w-][\w.-]*/)*[\w-][\w.-]*)")
         handlers.insert(0, (static, TemplateStaticFileHandler))
         query = url_path_join(self.server_url, f"/voila/query/{self._query}/{_KERNEL}")
-        return [(query, RequestInfoSocketHandler), *handlers]
+        handlers.insert(0, (query, RequestInfoSocketHandler))
+        return [(one[0], closed(one[1]), *one[2:]) for one in handlers]
 
     def listen(self) -> None:
-        server = HTTPServer(self.app, max_body_size=1 << 20)
+        server = HTTPServer(
+            self.app, max_body_size=1 << 20, max_buffer_size=4 << 20, max_header_size=32 << 10,
+            idle_connection_timeout=_PATIENCE, body_timeout=_PATIENCE,
+        )  # fmt: skip
         server.add_sockets([self.socket])
-        sessions = self.identity_provider.sessions
+        provider = self.identity_provider
 
         async def sweep() -> None:
-            await self.owners.sweep(sessions.living())
+            try:
+                await provider.end_without_key(provider.sessions.all())
+            except WorkbenchError as error:  # the ledger is busy, say: the next time will do
+                self.log.warning("sessions: %s", error)
+            await self.owners.sweep(provider.sessions.living())
 
         sweeping = PeriodicCallback(sweep, 60_000)
         sweeping.start()
@@ -233,13 +139,11 @@ def configuration(workspace: Workspace, *, ip: str, port: int, workers: int, htt
     config.Voila.identity_provider_class = PeopleIdentityProvider
     config.PeopleIdentityProvider.https = https
     config.Voila.tornado_settings = {
-        "headers": {
-            "Content-Security-Policy": CONTENT_POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "same-origin",
-            "Cross-Origin-Opener-Policy": "same-origin",
-        },
+        "headers": {**HEADERS, **(HTTPS_HEADERS if https else {})},
+        # Through a proxy visitors come by whatever name it has; otherwise by the names of this machine.
+        "own_names": frozenset() if https else frozenset({*_LOOPBACK, ip}),
         "xsrf_cookies": True,
+        "xsrf_cookie_kwargs": {"path": base, "samesite": "Lax", "secure": https},
         "websocket_max_message_size": 1 << 20,
         "ws_ping_interval": 30_000,
         "ws_ping_timeout": 30_000,

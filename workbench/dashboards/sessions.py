@@ -20,6 +20,7 @@ __all__ = ["Session", "Sessions", "cookie_secret", "dashboard_folder"]
 
 LIFETIME: Final = 8 * 3_600  # seconds
 _MOST: Final = 10_000
+_MOST_EACH: Final = 20  # of one person: who signs in again and again ends their own sessions, not those of others
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,22 @@ class Sessions:
         token = secrets.token_urlsafe(32)
         session = Session(_id(token), person, certificate_sha256, self._now() + LIFETIME)
         with one_at_a_time(self._path):
-            known = self._read()
-            self._write([*known.values(), session])
+            known = list(self._read().values())
+            own = [one for one in known if one.person == person]
+            surplus = own[: max(0, len(own) + 1 - _MOST_EACH)]
+            self._write([*(one for one in known if one not in surplus), session])
         return token
 
     def find(self, token: str) -> Session | None:
         """The session of a token, if it has not ended."""
         return self._read().get(_id(token))
 
+    def all(self) -> list[Session]:
+        """All sessions that have not ended."""
+        return list(self._read().values())
+
     def living(self) -> frozenset[str]:
-        """The ids of all sessions that have not ended."""
+        """Their ids."""
         return frozenset(self._read())
 
     def end(self, session: Session) -> None:

@@ -10,13 +10,16 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 
 from workbench.errors import IntegrityError, LedgerError, StorageError
 from workbench.files import storage_errors
 from workbench.ledger import forks
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Database"]
 
@@ -97,19 +100,28 @@ class Database:
 
     def select(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """The rows of one SELECT that came from outside. Raises ``LedgerError``."""
+        with self._selected(sql, parameters) as cursor:
+            rows = cursor.fetchall()
+            names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def frame(self, sql: str, parameters: Sequence[Any] = ()) -> "pd.DataFrame":
+        """The same as columns. Raises ``LedgerError``."""
+        with self._selected(sql, parameters) as cursor:
+            return cursor.df()
+
+    @contextlib.contextmanager
+    def _selected(self, sql: str, parameters: Sequence[Any]) -> Iterator[duckdb.DuckDBPyConnection]:
         forks.check()
         try:
             statements = self._connection.extract_statements(sql)
             if [str(statement.type) for statement in statements] != ["StatementType.SELECT"]:
                 raise LedgerError("the ledger is read with one SELECT; nothing else is possible there")
-            cursor = self._connection.execute(sql, list(parameters))
-            rows = cursor.fetchall()
-            names = [column[0] for column in cursor.description or ()]
+            yield self._connection.execute(sql, list(parameters))
         except (duckdb.InterruptException, KeyboardInterrupt):
             raise
         except duckdb.Error as error:
             raise LedgerError(f"the ledger cannot answer this query: {_first_line(error)}") from error
-        return [dict(zip(names, row, strict=True)) for row in rows]
 
     def create(self) -> None:
         self._within_store(*_CREATE, *_GUARD)

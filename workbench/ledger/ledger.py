@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -24,6 +24,9 @@ from workbench.ledger.place import FolderPlace, MemoryPlace, Place
 from workbench.ledger.transaction import Transaction, time_of
 from workbench.ledger.verification import Verification
 from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Ledger", "MemoryLedger", "open_ledger"]
 
@@ -92,11 +95,25 @@ class Ledger:
         The views are those of ``workbench.ledger.views``: ``entries``, ``keys``, ``runs``, ``states`` ... Nothing can
         be written here, and no other file read. Raises ``LedgerError`` for anything but a SELECT that can be answered.
         """
+        with self._viewed(sql, size) as database:
+            return database.select(sql, parameters)
+
+    def frame(self, sql: str, parameters: Sequence[Any] = (), *, size: int | None = None) -> "pd.DataFrame":
+        """What ``query`` answers, as columns: for whole views, of which a dict for every row costs twice the time.
+
+        >>> MemoryLedger().frame("SELECT approver, decision FROM approvals").shape
+        (0, 2)
+        """
+        with self._viewed(sql, size) as database:
+            return database.frame(sql, parameters)
+
+    @contextlib.contextmanager
+    def _viewed(self, sql: str, size: int | None) -> Iterator[Database]:
         with self._place.reading() as database:
             if size is not None:
                 self._require_within(database, size)
             views.define(database, sql, size=size)
-            return database.select(sql, parameters)
+            yield database
 
     def entries(self, start: int = 0, stop: int | None = None) -> list[bytes]:
         """The bytes of the entries from ``start`` up to but not including ``stop``."""

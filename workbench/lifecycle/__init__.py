@@ -7,7 +7,8 @@ nothing unsigned. Policies, models and reports plug in from above as a ``Subject
 from workbench.lifecycle.decision import Decision, Proposal
 from workbench.lifecycle.history import audit
 from workbench.lifecycle.lifecycle import Lifecycle
-from workbench.lifecycle.people import People, Person
+from workbench.lifecycle.people import People
+from workbench.lifecycle.person import Person
 from workbench.lifecycle.subjects import Subject, SubjectKind
 from workbench.lifecycle.table import KINDS, ROLES, TRANSITIONS, Action, State, Transition
 

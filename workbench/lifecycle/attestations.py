@@ -16,12 +16,12 @@ from cryptography import x509
 
 from workbench.clock import utc
 from workbench.custody import Custody
-from workbench.errors import CertificateError, EvidenceError, IntegrityError
-from workbench.evidence.certificates import Role, check_certificate, fingerprint, role_of
+from workbench.errors import CertificateError, EvidenceError, IntegrityError, MalformedError
+from workbench.evidence.certificates import Role, check_certificate, fingerprint, identity_of, role_of
 from workbench.evidence.checkpoint import Checkpoint
 from workbench.evidence.entries import Entry
 from workbench.evidence.envelope import Envelope, pre_authentication_encoding
-from workbench.evidence.keys import Signer, rotation_message, verify_message
+from workbench.evidence.keys import Signer, revocation_message, rotation_message, verify_message
 from workbench.evidence.statements import statement
 from workbench.evidence.strict import decode_base64, read_object
 from workbench.files import canonical_json, sha256_bytes, write_atomic
@@ -65,6 +65,10 @@ class Attestations:
         write_atomic(self._decisions / f"{sha256}.dsse.json", data, make_folder=True)
         return sha256
 
+    def drop(self, sha256: str) -> None:
+        """Remove a statement whose entry was undone: nobody shall record it later."""
+        (self._decisions / f"{sha256}.dsse.json").unlink(missing_ok=True)
+
     def keep_shown(self, shown: Mapping[str, Any]) -> str:
         """Returns the SHA-256 of its canonical JSON."""
         data = canonical_json(dict(shown))
@@ -107,25 +111,56 @@ class Trust:
         self._roots = self._chain(custody.store.root, entries)
 
     def _chain(self, root: x509.Certificate, entries: Iterable[Entry]) -> list[x509.Certificate]:
-        before = {
-            entry.fields["newCertSha256"]: entry.fields
-            for entry in entries
-            if entry.type == "key.rotated" and entry.fields["role"] == Role.ROOT
-        }
+        """The root in use, and those before it that handed over to it with both signatures."""
+        handovers = [entry.fields for entry in entries if entry.type == "key.rotated"]
         roots = [root]
-        while (fields := before.get(fingerprint(roots[-1]))) is not None:
-            old = self._certificates.get(fields["oldCertSha256"])
-            if old is None or old in roots:
-                break
-            message = rotation_message(Role.ROOT, fields["oldCertSha256"], fields["newCertSha256"])
-            signed = [
-                verify_message(one, decode_base64(fields[name], what="a signature"), message)
-                for one, name in ((old, "oldSignature"), (roots[-1], "rootSignature"))
-            ]
-            if not all(signed):
-                break
-            roots.append(old)
-        return roots
+        while True:
+            known = {fingerprint(one) for one in roots}
+            older = next(
+                (
+                    fields["oldCertSha256"]
+                    for fields in handovers
+                    if fields["newCertSha256"] == fingerprint(roots[-1])
+                    and fields["oldCertSha256"] not in known
+                    and fields["role"] == Role.ROOT
+                    and self._rotated(fields, [roots[-1]])
+                ),
+                None,
+            )
+            if older is None:
+                return roots
+            roots.append(self._certificates[older])
+
+    def _rotated(self, fields: Mapping[str, Any], endorsers: Iterable[x509.Certificate]) -> bool:
+        """Whether the key that was replaced and one of ``endorsers`` signed this handover."""
+        old = self._certificates.get(fields["oldCertSha256"])
+        if old is None or role_of(old) != fields["role"]:
+            return False
+        message = rotation_message(Role(fields["role"]), fields["oldCertSha256"], fields["newCertSha256"])
+        return _signed(old, fields["oldSignature"], message) and any(
+            _signed(one, fields["rootSignature"], message) for one in endorsers
+        )
+
+    def require_signed(self, entry: Entry) -> None:
+        """Raises ``IntegrityError`` unless what ``entry`` (``key.rotated``, ``key.revoked``) says is signed."""
+        fields = entry.fields
+        if entry.type == "key.rotated":
+            new = self._certificates.get(fields["newCertSha256"])
+            endorsers = self._roots if fields["role"] != Role.ROOT else [] if new is None else [new]
+            if not self._rotated(fields, endorsers):
+                raise IntegrityError("it is not signed by the key that was replaced and by the root")
+            return
+        message = revocation_message(fields["certSha256"], fields["reason"], fields["invalidFrom"])
+        if not any(_signed(root, fields["rootSignature"], message) for root in self._roots):
+            raise IntegrityError("it is not signed by the root")
+
+    def require_named(self, sha256: str, role: str, identity: str) -> None:
+        """Raises ``IntegrityError`` if a certificate that is here is made out to somebody else, or for another role."""
+        found = self._certificates.get(sha256)
+        if found is not None and (role_of(found), identity_of(found)) != (role, identity):
+            raise IntegrityError(
+                f"the certificate {sha256[:16]} is made out to the {role_of(found)} key {identity_of(found)!r}"
+            )
 
     def certificate(self, sha256: str, *, at: datetime) -> x509.Certificate:
         """The certificate of an approval key or a root, fit to sign at that time.
@@ -156,3 +191,10 @@ class Trust:
         if not verify_message(certificate, envelope.signature, pre_authentication_encoding(envelope.payload)):
             raise EvidenceError("the signature does not belong to this statement and this key")
         return certificate
+
+
+def _signed(certificate: x509.Certificate, signature: str, message: bytes) -> bool:
+    try:
+        return verify_message(certificate, decode_base64(signature, what="a signature"), message)
+    except MalformedError:
+        return False

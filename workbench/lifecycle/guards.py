@@ -6,6 +6,7 @@ from typing import Final
 
 from workbench.errors import LifecycleError, NotPermittedError
 from workbench.lifecycle.table import TRANSITIONS, Action, State, Transition, needs, permission, roles_with, row_of
+from workbench.lifecycle.texts import unreadable
 
 __all__ = ["GUARDS", "SIGNED_GUARDS", "Refusal", "Situation", "refusal_of"]
 
@@ -63,6 +64,8 @@ def _reasoned(now: Situation) -> str | None:
         return f"a reason is needed to {now.action} {now.subject}: say it in a sentence"
     if len(now.reason) > 4_000:
         return "a reason has at most 4,000 characters"
+    if found := unreadable(now.reason):
+        return f"a reason has no character that cannot be seen ({found})"
     return None
 
 
@@ -158,5 +161,4 @@ def refusal_of(now: Situation, *, only: tuple[str, ...] | None = None) -> Refusa
 
 
 def _rows(action: Action) -> list[Transition]:
-
     return [row for row in TRANSITIONS if row.action is action]

@@ -9,7 +9,7 @@ from workbench.custody import Custody
 from workbench.errors import IntegrityError, LedgerError, NotFoundError
 from workbench.evidence.merkle import Tree, leaf_hash
 from workbench.lifecycle.people import private_store
-from workbench.lifecycle.reading import read_record
+from workbench.lifecycle.reading import WITHIN, read_record, within
 from workbench.lifecycle.subjects import Subject
 
 __all__ = ["ERASED", "as_of", "audit", "check", "history", "waiting"]
@@ -35,10 +35,9 @@ def history(
     # By number, not by time: what lies before is then not even read.
     parameters: list[Any]
     where, parameters = "seq >= ?", [0 if since is None else ledger.as_of(since)]
-    if isinstance(subject, Subject):
-        where, parameters = f"{where} AND subject = ?", [*parameters, str(subject)]
-    elif subject is not None:
-        where, parameters = f"{where} AND starts_with(subject, ?)", [*parameters, f"{subject}@"]
+    if subject is not None:
+        start = f"{subject}@" if isinstance(subject, str) else f'{subject}"'
+        where, parameters = f"{where} AND seq IN (SELECT seq FROM raw WHERE {WITHIN})", [*parameters, *within(start)]
     rows = ledger.query(f"SELECT * FROM subject_history WHERE {where} ORDER BY seq", parameters, size=size)
     return [{**row, **reason_of(custody, row["commitment"])} for row in rows]
 
@@ -81,7 +80,14 @@ def check(custody: Custody, subject: Subject) -> list[str]:
     track = record.track(about)
     if track.sha256 and track.sha256 != subject.sha256:
         found.append(f"{about} is not what was decided on: expected {track.sha256[:16]}, found {subject.sha256[:16]}")
-    rows = custody.ledger.query("SELECT seq, commitment FROM subject_history WHERE subject = ?", [about])
+    found += [
+        f"{about} counts on the approval of {one}, who is an author of it"
+        for one in sorted(track.approvers & set(subject.authors))
+    ]
+    rows = custody.ledger.query(
+        f"SELECT seq, decode(entry) ->> '$.commitment' AS commitment FROM raw WHERE {WITHIN} ORDER BY seq",
+        within(f'{about}"'),
+    )
     return found + _changed_reasons(custody, rows)
 
 

@@ -11,21 +11,20 @@ from typing import Any
 
 from workbench.custody import Custody
 from workbench.errors import InputError, IntegrityError, KeyFileError, OvertakenError, nearest
-from workbench.evidence.certificates import Role, fingerprint
-from workbench.evidence.checkpoint import Checkpoint
+from workbench.evidence.certificates import Role
 from workbench.evidence.keys import Signer
-from workbench.evidence.statements import DECISION_TYPE
 from workbench.ledger import Ledger, Transaction
-from workbench.lifecycle.attestations import Attestations, checkpoint_reference, sign
 from workbench.lifecycle.decision import Decision, Proposal
 from workbench.lifecycle.guards import Refusal, Situation, refusal_of
 from workbench.lifecycle.history import as_of, audit, check, history, waiting
-from workbench.lifecycle.people import People, private_store
-from workbench.lifecycle.proposing import action_of, checked_metadata, proposal_of, replacement_of, spelled
+from workbench.lifecycle.people import People
+from workbench.lifecycle.proposing import action_of, proposal_of, spelled
 from workbench.lifecycle.reading import read_record
 from workbench.lifecycle.record import Record
 from workbench.lifecycle.subjects import Subject, SubjectKind, split_reference
 from workbench.lifecycle.table import Action, State, Transition
+from workbench.lifecycle.taking import Step
+from workbench.lifecycle.texts import checked_metadata
 
 __all__ = ["Lifecycle"]
 
@@ -40,8 +39,6 @@ class Lifecycle:
         self.custody = custody
         self.people = People(custody)
         self._kinds = {kind.kind: kind for kind in kinds}
-        self._attestations = Attestations(custody)
-        self._private = private_store(custody)
 
     # Asking
 
@@ -69,7 +66,7 @@ class Lifecycle:
         self, subject: Subject, to: State | Action | str, person: str, *, retire_active: bool = False
     ) -> tuple[bool, str]:
         """Whether ``person`` may do this now, and if not, why not. Nothing is consumed by asking."""
-        record, now, refused = self._consider(subject, action_of(to), person, retire_active)
+        subject, record, now, refused = self._consider(subject, action_of(to), person, retire_active)
         try:
             self._require_sound(record, subject, now.action)
             if refused is not None:
@@ -83,7 +80,7 @@ class Lifecycle:
         """What ``person`` may do with the subject now, as rows of the table."""
         rows = []
         for action in Action:
-            _, now, refused = self._consider(subject, action, person, True)
+            _, _, now, refused = self._consider(subject, action, person, True)
             if refused is None and now.row is not None:
                 rows.append(now.row)
         return tuple(rows)
@@ -101,7 +98,7 @@ class Lifecycle:
 
         Raises ``LifecycleError`` with the reason if it is not possible.
         """
-        record, now, refused = self._consider(subject, action_of(to), person, retire_active)
+        subject, record, now, refused = self._consider(subject, action_of(to), person, retire_active)
         self._require_sound(record, subject, now.action)
         if refused is not None:
             raise refused.error()
@@ -176,7 +173,7 @@ class Lifecycle:
         """
         action = action_of(to)
         kept = checked_metadata(metadata or {})
-        record, now, refused = self._consider(subject, action, person, retire_active, reason)
+        subject, record, now, refused = self._consider(subject, action, person, retire_active, reason)
         if proposal is not None and (proposal.subject, proposal.action, proposal.person) != (
             subject,
             action,
@@ -203,84 +200,8 @@ class Lifecycle:
                     "look at it again; nothing was recorded"
                 )
             self.people.check_key(record, now.person, signer)
-            return self._take(transaction, record, before, signer, reason, kept)
-
-    def _take(
-        self,
-        transaction: Transaction,
-        record: Record,
-        proposal: Proposal,
-        signer: Signer,
-        reason: str,
-        metadata: Mapping[str, str],
-    ) -> Decision:
-        checkpoints = self.custody.ledger.checkpoints()
-        previous = checkpoints[-1].checkpoint if checkpoints else None
-        commitment = self._private.bind(proposal.person, {"reason": reason, "metadata": dict(metadata)})
-        if proposal.retires is not None:
-            # First out with the old, so that at no entry of the ledger two versions are in use.
-            old = replacement_of(record, proposal)
-            self._append(transaction, record, old, signer, commitment, previous, reason, metadata)
-        decision = self._append(transaction, record, proposal, signer, commitment, previous, reason, metadata)
-        kind = self._kinds.get(proposal.subject.kind)
-        if kind is not None:
-            kind.decided(decision, signer=signer, transaction=transaction)
-        return decision
-
-    def _append(
-        self,
-        transaction: Transaction,
-        record: Record,
-        proposal: Proposal,
-        signer: Signer,
-        commitment: str,
-        previous: Checkpoint | None,
-        reason: str,
-        metadata: Mapping[str, str],
-    ) -> Decision:
-        about, subject = str(proposal.subject), proposal.subject
-        authors = sorted(record.track(about).authors | set(subject.authors))
-        envelope = sign(
-            DECISION_TYPE,
-            {about: subject.sha256, "shown": self._attestations.keep_shown(proposal.shown)},
-            {
-                "about": about,
-                "action": proposal.action.value,
-                "person": proposal.person,
-                "role": proposal.role,
-                "fromState": proposal.source.value,
-                "toState": proposal.target.value,
-                "authors": authors,
-                "approvalsRequired": proposal.required,
-                "reasonCommitment": commitment,
-                "previousCheckpoint": checkpoint_reference(previous),
-                "statementShown": proposal.sentence,
-            },
-            signer=signer,
-            time_ns=self.custody.clock.time_ns(),
-        )
-        sha256, certificate = self._attestations.keep(envelope), fingerprint(signer.certificate)
-        entry = transaction.append(
-            "subject.decided",
-            proposal.person,
-            commitment=commitment,
-            fields={
-                "about": about,
-                "subjectSha256": subject.sha256,
-                "action": proposal.action.value,
-                "fromState": proposal.source.value,
-                "toState": proposal.target.value,
-                "role": proposal.role,
-                "authors": authors,
-                "required": proposal.required,
-                "shownSha256": proposal.shown_sha256,
-                "certSha256": certificate,
-                "envelopeSha256": sha256,
-            },
-        )
-        return Decision(
-            proposal, entry.seq, entry.time, sha256, certificate, bytes(envelope), reason, dict(metadata), previous
-        )
+            step = Step(self.custody, transaction, record, signer, reason, kept)
+            return step.take(again, self._kinds.get(subject.kind))
 
     # What both rest on
 
@@ -289,21 +210,29 @@ class Lifecycle:
 
     def _consider(
         self, subject: Subject, action: Action, person: str, retire_active: bool, reason: str = "asked"
-    ) -> tuple[Record, Situation, Refusal | None]:
-        """The situation now, with what only the kind can say; outside any transaction, for that may be slow."""
+    ) -> tuple[Subject, Record, Situation, Refusal | None]:
+        """The situation now, with what only the kind can say; outside any transaction, for that may be slow.
+
+        The subject is returned with the authors that the kind knows: whoever asks cannot leave any of them out.
+        """
         kind = self.kind(subject.kind)
         record = self._record(self.custody.ledger, subject)
         person = self.people.find(person, record).pseudonym
-        now = replace(record.situation(subject, action, person, replaces=retire_active), reason=reason)
+        objections: tuple[str, ...] = ()
+        present = subject
         if action in (Action.SUBMIT, Action.APPROVE):
             present = kind.find(str(subject).partition(":")[2])
+            subject = replace(subject, authors=tuple(sorted({*subject.authors, *present.authors})))
             objections = tuple(kind.objections(subject))
-            now = replace(now, objections=objections, unchanged=now.unchanged and present.sha256 == subject.sha256)
+        now = record.situation(subject, action, person, replaces=retire_active)
+        now = replace(
+            now, reason=reason, objections=objections, unchanged=now.unchanged and present.sha256 == subject.sha256
+        )
         refused = refusal_of(now)
         void = [problem.sentence for problem in record.problems if problem.about == f"person:{person[2:]}"]
         if refused is not None and refused.guard == "permitted" and void:
             refused = replace(refused, sentence=f"{refused.sentence}; {void[0]}")
-        return record, now, refused
+        return subject, record, now, refused
 
     def _shown(
         self, record: Record, subject: Subject, now: Situation, more: Mapping[str, Any] | None

@@ -5,9 +5,8 @@ The first owner is made by the root's key; from then on an owner grants and revo
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from workbench.custody import Custody
 from workbench.errors import (
@@ -20,15 +19,16 @@ from workbench.errors import (
     nearest,
 )
 from workbench.evidence.certificates import Role, fingerprint
-from workbench.evidence.keys import Signer, check_passphrase
-from workbench.evidence.statements import CHANGE_TYPE
-from workbench.ledger import PrivateStore, Transaction
-from workbench.lifecycle.attestations import Attestations, checkpoint_reference, sign
+from workbench.evidence.keys import KeyInfo, Signer, check_passphrase
+from workbench.ledger import PrivateStore
+from workbench.lifecycle.changes import Changes, require_counted
+from workbench.lifecycle.person import Person
 from workbench.lifecycle.reading import read_record
-from workbench.lifecycle.record import Record, rule_digest
+from workbench.lifecycle.record import Record
 from workbench.lifecycle.table import KINDS, ROLES, permission, roles_with
+from workbench.lifecycle.texts import alike, checked_name
 
-__all__ = ["People", "Person", "private_store"]
+__all__ = ["People", "private_store"]
 
 _PSEUDONYM: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _MOST: Final = 20
@@ -39,32 +39,12 @@ def private_store(custody: Custody) -> PrivateStore:
     return PrivateStore(custody.workspace.state / "private")
 
 
-@dataclass(frozen=True)
-class Person:
-    """Somebody who may decide. ``name`` is None once it was erased."""
-
-    pseudonym: str  # p:reviewer-1
-    name: str | None
-    roles: tuple[str, ...]
-    enrolled: str
-    certificate_sha256: str | None  # of the key in use, if there is one
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "person": self.pseudonym,
-            "name": self.name,
-            "roles": list(self.roles),
-            "enrolled": self.enrolled,
-            "certificate_sha256": self.certificate_sha256,
-        }
-
-
 class People:
     """The people of a workspace. A person is named by pseudonym (``p:reviewer-1``, ``reviewer-1``) or by name."""
 
     def __init__(self, custody: Custody) -> None:
         self._custody = custody
-        self._attestations = Attestations(custody)
+        self._changes = Changes(custody)
         self._private = private_store(custody)
 
     # Who there is
@@ -97,9 +77,7 @@ class People:
         everybody = self.all() if record is None else self._all(record)
         wanted = text.strip()
         by_pseudonym = [one for one in everybody if one.pseudonym in (wanted, f"p:{wanted}")]
-        found = by_pseudonym or [
-            one for one in everybody if one.name is not None and one.name.casefold() == wanted.casefold()
-        ]
+        found = by_pseudonym or [one for one in everybody if one.name is not None and alike(one.name) == alike(wanted)]
         if len(found) > 1:
             fitting = ", ".join(one.pseudonym for one in found)
             raise InputError(f"{text!r} is the name of several people: say which of {fitting}")
@@ -132,9 +110,7 @@ class People:
         """
         for role in roles:
             _require_role(role)
-        name = " ".join(name.split())
-        if not 1 <= len(name) <= 200:
-            raise InputError("a person's name has 1 to 200 characters")
+        name = checked_name(name)
         if not self._custody.store.demo:
             check_passphrase(passphrase)
         granter = None if by is None else self.signer(by, by_passphrase)
@@ -145,21 +121,34 @@ class People:
             first = self._first(record, roles, by)
             if roles and granter is not None and not first:
                 self._require(record, granter, "people.grant")
-            info = self._custody.add(Role.APPROVAL, passphrase, root=root, identity=identity, within=transaction)
+            info = self._own_key(identity, passphrase) or self._custody.add(
+                Role.APPROVAL, passphrase, root=root, identity=identity, within=transaction
+            )
+            record = read_record(self._custody, transaction, "")  # it knows the new key
             commitment = self._private.bind(f"p:{identity}", {"name": name})
-            transaction.append(
+            enrolled = transaction.append(
                 "person.enrolled",
                 "p:local" if granter is None else f"p:{granter.identity}",
                 fields={"about": f"person:{identity}", "certSha256": info.sha256},
                 commitment=commitment,
             )
+            require_counted(record, enrolled)
             for role in sorted(roles, key=lambda one: one != "owner"):
                 if first:
                     own = self._custody.store.unlock(Role.APPROVAL, passphrase, identity)
                     granter = root if role == "owner" else own
                 assert granter is not None
-                self._change_role(transaction, "grant", identity, info.sha256, role, granter)
-        return self.find(f"p:{identity}")
+                self._changes.role(transaction, record, "grant", identity, info.sha256, role, granter)
+        return self._person(record, f"p:{identity}")
+
+    def _own_key(self, identity: str, passphrase: str) -> KeyInfo | None:
+        """The key that is there before its person is enrolled: made alone, or by an enrolment that was interrupted."""
+        store = self._custody.store
+        held = (one for one in store.issued() if one.held and (one.role, one.identity) == (Role.APPROVAL, identity))
+        found = next(held, None)
+        if found is not None:
+            store.unlock(Role.APPROVAL, passphrase, identity)  # it is whose passphrase opens it
+        return found
 
     def require_granter(self, roles: Sequence[str], by: str | None) -> None:
         """Raises ``NotPermittedError`` if ``roles`` cannot be granted like this, before anybody types a passphrase."""
@@ -204,13 +193,14 @@ class People:
             if owners := record.owners():
                 raise NotPermittedError(f"there is an owner, {owners[0]}: roles are granted by an owner")
             certificate = record.people[whom.pseudonym].fields["certSha256"]
-            self._change_role(transaction, "grant", whom.pseudonym[2:], certificate, "owner", root)
-        return self.find(whom.pseudonym)
+            self._changes.role(transaction, record, "grant", whom.pseudonym[2:], certificate, "owner", root)
+        return self._person(record, whom.pseudonym)
 
     def _change(self, person: str, change: str, role: str, by: str, passphrase: str) -> Person:
         _require_role(role)
-        whom = self.find(person)
-        granter = self.signer(by, passphrase)
+        record = read_record(self._custody, self._custody.ledger, "")
+        whom = self.find(person, record)
+        granter = self.signer(by, passphrase, record)
         with self._custody.ledger.transaction() as transaction:
             record = read_record(self._custody, transaction, "")
             self._require(record, granter, f"people.{change}")
@@ -221,8 +211,8 @@ class People:
             if change == "revoke" and role == "owner" and set(record.owners()) <= {whom.pseudonym}:
                 raise LifecycleError(f"{whom.pseudonym} is the only owner: make somebody else one first")
             certificate = record.people[whom.pseudonym].fields["certSha256"]
-            self._change_role(transaction, change, whom.pseudonym[2:], certificate, role, granter)
-        return self.find(whom.pseudonym)
+            self._changes.role(transaction, record, change, whom.pseudonym[2:], certificate, role, granter)
+        return self._person(record, whom.pseudonym)
 
     def require(self, kind: str, required: int, *, by: str, passphrase: str) -> None:
         """From now on ``required`` different people must approve before a subject of ``kind`` is ACTIVE.
@@ -237,69 +227,17 @@ class People:
         with self._custody.ledger.transaction() as transaction:
             record = read_record(self._custody, transaction, "")
             self._require(record, granter, "approvals.require")
-            sentence = f"I, p:{granter.identity}, require {required} approval(s) for each {kind} from now on."
-            self._log_change(
-                transaction, "approvals.required", f"rule:{kind}", rule_digest(kind, required), granter, sentence,
-                {"change": "require", "role": None, "required": required}, {"required": required},
-            )  # fmt: skip
-
-    def _change_role(
-        self, transaction: Transaction, change: str, identity: str, digest: str, role: str, granter: Signer
-    ) -> None:
-        who = "The root of this workspace" if granter.role is Role.ROOT else f"I, p:{granter.identity},"
-        verb = {"grant": "grant", "revoke": "take from"}[change] + ("s" if granter.role is Role.ROOT else "")
-        sentence = f"{who} {verb} p:{identity} the role {role}."
-        self._log_change(
-            transaction, "role.granted" if change == "grant" else "role.revoked", f"person:{identity}", digest, granter,
-            sentence, {"change": change, "role": role, "required": None}, {"role": role},
-        )  # fmt: skip
-
-    def _log_change(
-        self,
-        transaction: Transaction,
-        type: str,
-        about: str,
-        digest: str,
-        signer: Signer,
-        sentence: str,
-        said: dict[str, Any],
-        fields: dict[str, Any],
-    ) -> None:
-        actor = "p:local" if signer.role is Role.ROOT else f"p:{signer.identity}"
-        checkpoints = self._custody.ledger.checkpoints()
-        envelope = sign(
-            CHANGE_TYPE,
-            {about: digest},
-            {
-                **said,
-                "about": about,
-                "person": actor,
-                "previousCheckpoint": checkpoint_reference(checkpoints[-1].checkpoint if checkpoints else None),
-                "statementShown": sentence,
-            },
-            signer=signer,
-            time_ns=self._custody.clock.time_ns(),
-        )
-        transaction.append(
-            type,
-            actor,
-            fields={
-                "about": about,
-                **fields,
-                "certSha256": fingerprint(signer.certificate),
-                "envelopeSha256": self._attestations.keep(envelope),
-            },
-        )
+            self._changes.rule(transaction, record, kind, required, granter)
 
     # Keys
 
-    def signer(self, person: str, passphrase: str) -> Signer:
-        """The person's key, unlocked: this is also how one signs in.
+    def signer(self, person: str, passphrase: str, record: Record | None = None) -> Signer:
+        """The person's key, unlocked: this is also how one signs in. ``record`` is one that was read already.
 
         Raises ``NotFoundError`` for a stranger, ``KeyFileError`` for a wrong passphrase or a key that is withdrawn,
         rotated away or past its time.
         """
-        record = read_record(self._custody, self._custody.ledger, "")
+        record = record or read_record(self._custody, self._custody.ledger, "")
         whom = self.find(person, record).pseudonym
         self.check_key(record, whom)
         signer = self._custody.store.unlock(Role.APPROVAL, passphrase, whom[2:])

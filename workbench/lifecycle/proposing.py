@@ -1,6 +1,5 @@
-"""From a situation to the sentence that is signed, and what people write beside it."""
+"""From a situation to the sentence that is signed."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -13,7 +12,7 @@ from workbench.lifecycle.record import Record
 from workbench.lifecycle.subjects import Subject
 from workbench.lifecycle.table import Action, State, Transition
 
-__all__ = ["action_of", "checked_metadata", "proposal_of", "replacement_of", "spelled"]
+__all__ = ["action_of", "proposal_of", "replacement_of", "spelled"]
 
 _TOWARDS: Final = {
     State.REVIEW: Action.SUBMIT,
@@ -21,7 +20,6 @@ _TOWARDS: Final = {
     State.DRAFT: Action.REJECT,
     State.RETIRED: Action.RETIRE,
 }
-_KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
 def proposal_of(record: Record, subject: Subject, now: Situation, shown: Mapping[str, Any]) -> Proposal:
@@ -115,15 +113,3 @@ def _sentence(
     if retires is not None:
         told.append(f"{retires} (SHA-256 {retires.sha256[:16]}…) goes from ACTIVE to RETIRED.")
     return " ".join(told)
-
-
-def checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Raises ``InputError`` for what cannot be kept."""
-    if len(metadata) > 20:
-        raise InputError(f"{len(metadata)} items of metadata: at most 20 are kept")
-    for key, value in metadata.items():
-        if not _KEY.fullmatch(key):
-            raise InputError(f"metadata {key[:40]!a}: a key is of small letters, digits, '-' and '_'")
-        if len(value) > 500:
-            raise InputError(f"metadata {key!r} is {len(value)} characters long: at most 500 are kept")
-    return dict(metadata)

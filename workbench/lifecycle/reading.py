@@ -11,11 +11,15 @@ from workbench.ledger import Ledger, Transaction
 from workbench.lifecycle.attestations import Attestations, Trust
 from workbench.lifecycle.record import Problem, Record
 
-__all__ = ["moment_of", "read_record"]
+__all__ = ["WITHIN", "moment_of", "read_record", "within"]
 
 Rows = list[dict[str, Any]]
+# Canonical JSON sorts its keys: entries about something begin with it, and a range of bytes finds them unparsed.
+WITHIN: Final = "entry >= ? AND entry < ?"
+# Beside them what happened to keys, and what an outside authority has stamped.
 _KEYS: Final = """
-    ((entry < '{"about":'::BLOB OR entry >= '{"about;'::BLOB) AND contains(decode(entry), '"type":"key.'))
+    ((entry < '{"about":'::BLOB OR entry >= '{"about;'::BLOB)
+        AND (contains(decode(entry), '"type":"key.') OR contains(decode(entry), '"authority":"external"')))
 """
 
 
@@ -28,9 +32,8 @@ def read_record(custody: Custody, asked: Ledger | Transaction, name: str | None 
     starts = ["person:", "rule:", f"{name}@"] if name is not None else [""]
     ranges, parameters = [], []
     for start in starts:
-        first = f'{{"about":"{start}'.encode()
-        ranges.append("(entry >= ? AND entry < ?)")
-        parameters += [first, first[:-1] + bytes([first[-1] + 1])]
+        ranges.append(f"({WITHIN})")
+        parameters += within(start)
     rows = query(
         f"SELECT seq, decode(entry) AS entry FROM raw WHERE {' OR '.join(ranges)} OR {_KEYS} ORDER BY seq", parameters
     )
@@ -46,6 +49,16 @@ def read_record(custody: Custody, asked: Ledger | Transaction, name: str | None 
     record = Record(Attestations(custody), Trust(custody, entries))
     record.problems += unreadable
     return record.read(entries)
+
+
+def within(start: str) -> list[bytes]:
+    """The parameters of ``WITHIN`` for the entries about what is spelled with ``start`` at its beginning.
+
+    >>> within("rule:")
+    [b'{"about":"rule:', b'{"about":"rule;']
+    """
+    first = f'{{"about":"{start}'.encode()
+    return [first, first[:-1] + bytes([first[-1] + 1])]
 
 
 def moment_of(date: str) -> datetime:

@@ -24,7 +24,8 @@ from workbench.lifecycle.table import Action, State, permission, roles_with
 
 __all__ = ["Problem", "Record", "Track", "rule_digest"]
 
-_LONGEST_WAIT: Final = timedelta(hours=24)  # between a signature and its entry
+# Between a signature and its entry: both are made in one step. What was signed and then undone soon records nothing.
+_LONGEST_WAIT: Final = timedelta(minutes=1)
 _ROUNDING: Final = timedelta(seconds=1)
 _CLOSING: Final = (Action.REJECT, Action.RETIRE)
 
@@ -72,6 +73,8 @@ class Record:
         self.trust = trust
         self._keys: dict[str, dict[str, Any]] = {}  # by certificate: role, identity, ended
         self._invalid: dict[str, datetime] = {}  # certificate: withdrawn from
+        self._compromised: dict[str, datetime] = {}  # certificate: known to others from
+        self._outside: list[tuple[int, datetime]] = []  # how many entries an outside authority has stamped, and when
         self._seen: set[str] = set()
         self.people: dict[str, Entry] = {}
         self.roles: dict[str, list[str]] = {}
@@ -85,8 +88,9 @@ class Record:
         entries = list(entries)
         for entry in entries:
             if entry.type == "key.revoked":
-                since, sha256 = datetime.fromisoformat(entry.fields["invalidFrom"]), entry.fields["certSha256"]
-                self._invalid[sha256] = min(since, self._invalid.get(sha256, since))
+                self._withdrawn(entry)
+            elif entry.type == "checkpoint.anchored" and entry.fields["authority"] == "external":
+                self._outside.append((entry.fields["size"], datetime.fromisoformat(entry.time)))
         steps = {
             "key.issued": self._issued,
             "key.rotated": self._ended,
@@ -166,19 +170,33 @@ class Record:
     def _problem(self, entry: Entry, why: str) -> None:
         about = str(entry.fields.get("about", ""))
         what = str(entry.fields.get("action", entry.type))
-        sentence = f"entry {entry.seq} ({what} of {about} by {entry.actor}) does not count: {why}"
+        of = f" of {about}" if about else ""
+        sentence = f"entry {entry.seq} ({what}{of} by {entry.actor}) does not count: {why}"
         problem = Problem(entry.seq, about, sentence)
         self.problems.append(problem)
         if entry.type == "subject.decided":
             self.tracks.setdefault(about, Track(about)).problems.append(problem)
 
+    def _withdrawn(self, entry: Entry) -> None:
+        """From when on a key does not count: that holds for what is recorded before it is withdrawn, too."""
+        try:
+            self.trust.require_signed(entry)
+        except IntegrityError:
+            return  # told when its turn comes
+        since, sha256 = datetime.fromisoformat(entry.fields["invalidFrom"]), entry.fields["certSha256"]
+        self._invalid[sha256] = min(since, self._invalid.get(sha256, since))
+        if entry.fields["reason"] == "keyCompromise":
+            self._compromised[sha256] = min(since, self._compromised.get(sha256, since))
+
     def _issued(self, entry: Entry) -> None:
         fields = entry.fields
+        self.trust.require_named(fields["certSha256"], fields["role"], fields["identity"])
         self._keys.setdefault(
             fields["certSha256"], {"role": fields["role"], "identity": fields["identity"], "ended": ""}
         )
 
     def _ended(self, entry: Entry) -> None:
+        self.trust.require_signed(entry)
         sha256 = entry.fields.get("oldCertSha256") or entry.fields["certSha256"]
         if sha256 in self._keys:
             word = "rotated" if entry.type == "key.rotated" else "withdrawn"
@@ -208,12 +226,20 @@ class Record:
         if sha256 in self._invalid and at >= self._invalid[sha256]:
             since = f"{self._invalid[sha256]:%Y-%m-%d %H:%M} UTC"
             raise IntegrityError(f"its key, {sha256[:16]}, was withdrawn: it does not count from {since} on")
+        if (lost := self._compromised.get(sha256)) and not any(
+            entry.seq < size and stamped < lost for size, stamped in self._outside
+        ):
+            raise IntegrityError(
+                f"its key, {sha256[:16]}, was declared compromised from {lost:%Y-%m-%d %H:%M} UTC on, and no outside "
+                "authority's timestamp shows that it is older"
+            )
         envelope = self._attestations.read(digest)
         if envelope.keyid != sha256:
             raise IntegrityError(f"its statement names another key ({envelope.keyid[:16]}) than the entry")
         certificate = self.trust.verify(envelope, at=at)
-        if role_of(certificate) is not Role.ROOT and entry.actor != f"p:{key['identity']}":
-            raise IntegrityError(f"it is signed by the key of p:{key['identity']}")
+        by_root = role_of(certificate) is Role.ROOT
+        if entry.actor != ("p:local" if by_root else f"p:{key['identity']}"):  # the root signs in nobody's name
+            raise IntegrityError(f"it is signed by the {'root' if by_root else 'key of p:' + key['identity']}")
         self._seen.add(digest)
         return envelope
 

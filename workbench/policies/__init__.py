@@ -1,7 +1,7 @@
 """Policies: a boolean SQL expression over events, features and risk; versions; what each would have done.
 
 Here: the expression and everything that it may not be, its plain words, immutable versions, differences, backtests.
-Nothing here may know how a model makes its scores, or decide anything: scores are handed in, decisions are the
+Nothing here may know how a model makes its scores, or decide anything: models are handed in, decisions are the
 lifecycle's.
 """
 
@@ -11,6 +11,7 @@ from workbench.policies.difference import Difference, compare
 from workbench.policies.expression import Expression
 from workbench.policies.kind import PolicyKind, kept_backtests, shown
 from workbench.policies.policy import SEVERITIES, Policy, check_policy, load_policy
+from workbench.policies.scoring import scores_of
 from workbench.policies.store import PolicyStore, PolicyVersion
 from workbench.policies.words import conditions, describe
 
@@ -33,5 +34,6 @@ __all__ = [
     "describe",
     "kept_backtests",
     "load_policy",
+    "scores_of",
     "shown",
 ]

@@ -115,25 +115,24 @@ def _home(workspace: Workspace) -> Path:
 
 
 def features_for(
-    workspace: Workspace,
     dataset: Dataset,
     labels: LabelSet | None,
-    columns: frozenset[str] = frozenset(),
+    spec: FeatureSpec,
     *,
     progress: Callable[[str], None] = lambda message: None,
 ) -> StoredFeatures:
-    """The stored features of ``dataset`` with ``labels``, built if they are not there.
-
-    Always those of the workbench's own definitions, all 23; with ``ip_users_24h`` where ``columns`` name it.
-    """
-    spec = FeatureSpec()
-    if IP_USERS.name in columns:
-        spec = FeatureSpec(names=(*spec.names, IP_USERS.name))
-    said = None if labels is None else labels.digest
+    """The stored features of ``dataset`` with ``labels`` by ``spec``, built if they are not there."""
+    workspace, said = dataset.workspace, None if labels is None else labels.digest
     for stored in list_features(workspace, dataset):
         if stored.identity["labels"] == said and stored.identity["spec"] == spec.as_dict():
             return stored
     return store_features(workspace, dataset, labels, spec=spec, progress=progress)[0]
+
+
+def _spec_for(columns: frozenset[str]) -> FeatureSpec:
+    """Always the workbench's own definitions, all 23; with ``ip_users_24h`` where ``columns`` name it."""
+    spec = FeatureSpec()
+    return FeatureSpec(names=(*spec.names, IP_USERS.name)) if IP_USERS.name in columns else spec
 
 
 def backtest(
@@ -164,7 +163,7 @@ def backtest(
     columns: frozenset[str] = frozenset().union(*(one.columns for one in expressions))
     features = None
     if labels is not None or any(one.features for one in expressions):
-        features = features_for(dataset.workspace, dataset, labels, columns, progress=progress)
+        features = features_for(dataset, labels, _spec_for(columns), progress=progress)
     if verify:
         progress("recomputing digests")
         for read in (dataset, labels, features):

@@ -74,17 +74,19 @@ class PolicyKind(Generic[Subject]):
     def shown(self, subject: Subject, active: Subject | None) -> Mapping[str, Any]:
         """What a reviewer is shown of ``subject``, beside the version in use, with the newest backtest that is kept of
         just these two. The digest of it is what an approval signs."""
-        version = self.version(subject)
-        against = None if active is None else self.version(active)
+        known = self.store.versions()
+        version = self.version(subject, known)
+        against = None if active is None else self.version(active, known)
         kept = kept_backtests(self.workspace, version, against)
         return shown(version, against, next(kept, None), controls_of(self.workspace))
 
     def decided(self, decision: Any, *, signer: Any, transaction: Any) -> None:
         """Nothing else follows from a decision on a policy: which one is in use is a view over the decisions."""
 
-    def version(self, subject: Subject) -> PolicyVersion:
-        """The stored version. Raises ``IntegrityError`` if it is not the one that ``subject`` names by its digest."""
-        version = self.store.open(f"{subject.name}@{subject.version}")
+    def version(self, subject: Subject, known: Mapping[str, Sequence[PolicyVersion]] | None = None) -> PolicyVersion:
+        """The stored version; ``known`` is what the store said just now. Raises ``IntegrityError`` if it is not the one
+        that ``subject`` names by its digest."""
+        version = self.store.open(f"{subject.name}@{subject.version}", known)
         if version.sha256 != subject.sha256:
             raise IntegrityError(f"policy {version} is {version.sha256[:12]}, not {subject.sha256[:12]} as was said")
         return version
@@ -119,7 +121,9 @@ def shown(
         "controls": {name: controls.get(name, "not in any catalogue") for name in policy.content["controls"]},
         "words": describe(policy.parsed),
         "conditions": list(conditions(policy.parsed)),
-        "against": None if against is None else {"version": against.number, "sha256": against.sha256},
+        "against": None
+        if against is None
+        else {"version": against.number, "sha256": against.sha256, "policy": against.policy.content},
         "difference": difference,
         "backtest": None
         if backtest is None

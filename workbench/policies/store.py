@@ -126,13 +126,13 @@ class PolicyStore:
         """All versions by name, oldest first, as the ledger knows them. Contents are not read."""
         return dict(sorted(self._versions(self._ledger.query(_KNOWN)).items()))
 
-    def open(self, reference: str) -> PolicyVersion:
+    def open(self, reference: str, known: Mapping[str, Sequence[PolicyVersion]] | None = None) -> PolicyVersion:
         """The version that ``reference`` names: ``NAME@2``, ``NAME`` (its newest), or 6 or more digits of a digest.
 
-        Its content is read and checked. Raises ``NotFoundError``, ``InputError`` if digits fit several, and as
-        ``PolicyVersion.policy`` does.
+        Its content is read and checked. ``known`` is what ``versions`` said just now. Raises ``NotFoundError``,
+        ``InputError`` if digits fit several, and as ``PolicyVersion.policy`` does.
         """
-        known = self.versions()
+        known = self.versions() if known is None else known
         name, at, number = reference.partition("@")
         if name in known:
             version = self._numbered(known[name], number) if at else known[name][-1]

@@ -1,9 +1,7 @@
 """A run as one HTML file: claims first, then values, methods and the notebook with its code folded away."""
 
 from pathlib import Path
-from typing import Any
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, Any
 
 from workbench import __version__
 from workbench.errors import InputError
@@ -13,6 +11,9 @@ from workbench.experiments.recording import FIGURE_MIME, TABLE_MIME
 from workbench.files import write_atomic
 from workbench.pages import Frame, code_html, markdown_html, number, plain_text, render, svg_uri
 from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 __all__ = ["publish", "report_html"]
 
@@ -102,7 +103,7 @@ def _surroundings(run: Run) -> list[tuple[str, str]]:
     return facts
 
 
-def _cells(notebook: NotebookNode, record: dict[str, Any]) -> list[dict[str, Any]]:
+def _cells(notebook: "NotebookNode", record: dict[str, Any]) -> list[dict[str, Any]]:
     states = {cell["cell"]: cell["status"] for cell in record["cells"]}
     number_of = numbers(notebook)
     cells: list[dict[str, Any]] = []
@@ -126,14 +127,14 @@ def _cells(notebook: NotebookNode, record: dict[str, Any]) -> list[dict[str, Any
     return cells
 
 
-def _titled(cell: NotebookNode, number: int) -> list[tuple[NotebookNode, str]]:
+def _titled(cell: "NotebookNode", number: int) -> list[tuple["NotebookNode", str]]:
     """Outputs with a title, unique on the page."""
     single = len(cell.outputs) == 1
     named = "Output of cell {1}" if single else "Output {0} of cell {1}"
     return [(output, named.format(index, number)) for index, output in enumerate(cell.outputs, 1)]
 
 
-def _output(output: NotebookNode, title: str) -> dict[str, Any]:
+def _output(output: "NotebookNode", title: str) -> dict[str, Any]:
     """One output as ``kind`` and what the template needs for it; of several forms, the safest rich one."""
     if output.output_type == "stream":
         kind = "text" if output.name == "stdout" else "log"

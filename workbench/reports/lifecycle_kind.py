@@ -17,6 +17,7 @@ from workbench.experiments import Run
 from workbench.files import sha256_bytes, sha256_file
 from workbench.lifecycle import Action, Subject
 from workbench.reports.bundle import record_within
+from workbench.reports.html import report_html
 
 if TYPE_CHECKING:
     from workbench.evidence.keys import Signer
@@ -32,6 +33,9 @@ _SAID: Final[dict[Action, Literal["approve", "reject", "withdraw"]]] = {
     Action.REJECT: "reject",
     Action.WITHDRAW: "withdraw",
 }
+_PAGE: Final = "payload/report.html"
+_OF_CLAIM: Final = ("id", "sentence", "value", "expect", "measured", "outcome")
+_OF_VALUE: Final = ("name", "value", "low", "high", "unit")
 _SIGNED: Final = """
     SELECT entry ->> 'reportId' AS id, (entry ->> 'reportVersion')::BIGINT AS version, actor,
         entry ->> 'payloadSha256' AS payload, entry ->> 'envelopeSha256' AS envelope
@@ -72,6 +76,10 @@ class ReportKind:
     def subjects(self) -> Iterable[Subject]:
         """Every signed version of every report."""
         return [self._made(row) for row in self._signed()]
+
+    def title(self, name: str) -> str:
+        """What the run behind a report is called. Raises ``NotFoundError`` or ``IntegrityError`` if that is gone."""
+        return str(Run.read(self._custody.workspace.runs / name).record["title"])
 
     def _signed(self) -> list[dict[str, Any]]:
         return self._custody.ledger.query(_SIGNED)
@@ -136,13 +144,16 @@ class ReportKind:
         return found
 
     def shown(self, subject: Subject, active: Subject | None) -> Mapping[str, Any]:
-        """What a reviewer is shown: the report's run, its claims with their outcome, its rules, and digests."""
-        told: dict[str, Any] = {"run": None, "claims": [], "rules": None, "files": None, "damage": None}
+        """What a reviewer is shown: the report's run, its claims with their outcome, its values, what went into it, its
+        rules, and digests. The digest of it is what an approval signs."""
+        told: dict[str, Any] = dict.fromkeys(("run", "rules", "signed", "page_sha256", "damage"))
+        told |= {"claims": [], "values": [], "inputs": [], "files": []}
         try:
             predicate = self._read(subject)
             told |= {
                 "rules": {"id": predicate.policy.id, "approvals_required": predicate.policy.approvalsRequired},
-                "files": len(predicate.files),
+                "signed": predicate.createdAt,
+                **self._files(subject, predicate),
                 **self._run(predicate),
             }
         except (IntegrityError, EvidenceError, InputError) as error:
@@ -153,24 +164,48 @@ class ReportKind:
             "against": None if active is None else {"version": active.version, "sha256": active.sha256},
         }
 
+    def _files(self, subject: Subject, predicate: ReportPredicate) -> dict[str, Any]:
+        digests, _ = read_report(Envelope.read(self._statement(subject.name, subject.version)).statement())
+        page = digests.get(_PAGE)
+        return {
+            "page_sha256": None if page is None else page.sha256,
+            "files": [
+                {"name": file.name, "role": file.role, "size": file.size, "sha256": digests[file.name].sha256}
+                for file in predicate.files
+            ],
+        }
+
     def _run(self, predicate: ReportPredicate) -> dict[str, Any]:
         run = Run.read(self._custody.workspace.runs / predicate.runs[0].runId)
-        claims = [
-            {name: claim.get(name) for name in ("id", "sentence", "expect", "measured", "outcome")}
-            for claim in run.claims
-        ]
-        record = run.record
+        record, code = run.record, run.record["code"]
         return {
             "run": {
                 "id": run.id,
                 "status": run.status.value,
-                "experiment": record["experiment"],
-                "title": record["title"],
-                "question": record["question"],
+                "detail": record["detail"],
+                **{name: record[name] for name in ("experiment", "title", "question", "started", "ended", "seconds")},
+                "parameters": {name: str(value) for name, value in record["parameters"].items()},
+                "code": {name: code[name] for name in ("workbench", "commit", "dirty")},
                 "outputs_sha256": predicate.runs[0].outputsSha256,
             },
-            "claims": claims,
+            "claims": [{name: claim.get(name) for name in _OF_CLAIM} for claim in run.claims],
+            "values": [{name: value.get(name) for name in _OF_VALUE} for value in run.results["values"]],
+            "inputs": [{"name": name, **given} for name, given in record["inputs"].items()],
         }
+
+    def page(self, subject: Subject) -> str:
+        """The report itself, as HTML: just what was signed.
+
+        Raises ``IntegrityError`` if that does not come out of the run's files, and as ``find`` does.
+        """
+        predicate = self._read(subject)
+        made = report_html(Run.read(self._custody.workspace.runs / predicate.runs[0].runId))
+        if sha256_bytes(made.encode()) != self._files(subject, predicate)["page_sha256"]:
+            raise IntegrityError(
+                "this workbench makes another page from the run's files than the one that was signed: "
+                "open the report that lies in the bundle"
+            )
+        return made
 
     def decided(self, decision: "Decision", *, signer: "Signer", transaction: "Transaction") -> None:
         """Sign the decision for the bundle too, with the same key, and enter it as ``approval.recorded`` just after.

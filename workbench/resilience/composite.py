@@ -17,9 +17,16 @@ L = TypeVar("L", RateLimiter, AsyncRateLimiter)
 
 
 class _Composite(Generic[L]):
+    _kind: type[L]
+
     def __init__(self, limiters: Sequence[L]) -> None:
         if not limiters:
             raise InputError("a composite limiter needs at least one limiter")
+        for limiter in limiters:
+            if not isinstance(limiter, self._kind):
+                raise InputError(
+                    f"a {type(self).__name__} is made of {self._kind.__name__} objects, not of {type(limiter).__name__}"
+                )
         self.quotas = tuple(limiter.quota for limiter in limiters)
         self._names = frozenset(quota.name for quota in self.quotas)
         if len(self._names) < len(self.quotas):
@@ -55,6 +62,8 @@ class CompositeLimiter(_Composite[RateLimiter]):
     [(), (), ('user',), (), ('all',)]
     """
 
+    _kind = RateLimiter
+
     def hit(self, keys: Mapping[str, str], cost: int = 1) -> Decision:
         """Charge ``cost`` units to each quota if they fit everywhere."""
         return combined(self.store.hit(self.charges(keys, cost)))
@@ -70,6 +79,8 @@ class CompositeLimiter(_Composite[RateLimiter]):
 
 class AsyncCompositeLimiter(_Composite[AsyncRateLimiter]):
     """``CompositeLimiter`` for coroutines: the same, awaited."""
+
+    _kind = AsyncRateLimiter
 
     def __init__(self, limiters: Sequence[AsyncRateLimiter]) -> None:
         super().__init__(limiters)

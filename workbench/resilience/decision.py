@@ -85,7 +85,8 @@ class Decision:
     def __repr__(self) -> str:
         word = "allowed" if self.allowed else "refused"
         left = f"{self.remaining} of {self.limit} left"
-        return f"<Decision {word} by {self.quota}: {left}, retry after {self.retry_after} s>"
+        wait = "no wait helps" if self.retry_after is None else f"retry after {self.retry_after} s"
+        return f"<Decision {word} by {self.quota}: {left}, {wait}>"
 
 
 def combined(decisions: Sequence[Decision]) -> Decision:

@@ -10,9 +10,17 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar
 from workbench.clock import SystemClock
 from workbench.errors import InputError, RateLimitedError
 from workbench.resilience.decision import NEVER, Decision
-from workbench.resilience.quota import Quota
+from workbench.resilience.quota import Quota, quota_of
 from workbench.resilience.stores.memory import MemoryStore
-from workbench.resilience.stores.store import AsyncStore, Charge, Store, check_cost, check_fits, unawaited
+from workbench.resilience.stores.store import (
+    AsyncStore,
+    Charge,
+    Store,
+    check_cost,
+    check_fits,
+    must_be_awaited,
+    unawaited,
+)
 
 __all__ = ["limit"]
 
@@ -56,13 +64,18 @@ def limit(
     Traceback (most recent call last):
     workbench.errors.RateLimitedError: quota '2/60s' has no room for this call of greet; try again in 60 s
     """
-    rule = Quota.parse(quota) if isinstance(quota, str) else quota
+    rule = quota_of(quota)
     if not callable(cost):
         check_cost(rule, cost)
+        if cost > rule.capacity:
+            raise InputError(f"quota {rule.name!r}: a cost of {cost} never fits; at most {rule.capacity} do")
+    if key is not None and not callable(key):
+        raise InputError(f"key is a function of the arguments of the call, not {key!r:.80}")
     if not callable(on_limited) and on_limited not in {"raise", "wait"}:
         raise InputError(f"on_limited is 'raise', 'wait' or a function, not {on_limited!r}")
     if (max_wait is not None) != (on_limited == "wait"):
         raise InputError("on_limited='wait' needs max_wait, the most seconds a call may wait, and only it has that")
+    max_wait_ns = 0 if max_wait is None else _span_ns(max_wait)
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         if not callable(function):
@@ -72,7 +85,9 @@ def limit(
         kind: Any = function if named else type(function).__call__
         asynchronous = inspect.iscoroutinefunction(kind) or inspect.isasyncgenfunction(kind)
         counts = MemoryStore() if store is None else store if asynchronous else unawaited(store)
-        gate = _Gate(rule, getattr(function, "__qualname__", repr(function)), key, cost, on_limited, max_wait, counts)
+        gate = _Gate(
+            rule, getattr(function, "__qualname__", repr(function)), key, cost, on_limited, max_wait_ns, counts
+        )
         wrap: Callable[..., Any]
         if inspect.isasyncgenfunction(kind):
             wrap = _async_generator
@@ -90,6 +105,13 @@ def limit(
     return decorate
 
 
+def _span_ns(max_wait: float | timedelta) -> int:
+    seconds = max_wait.total_seconds() if isinstance(max_wait, timedelta) else max_wait
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
+        raise InputError(f"max_wait is a positive number of seconds below a billion, not {max_wait!r}")
+    return round(seconds * _SECOND_NS)
+
+
 class _Gate:
     """What all calls of one function go through."""
 
@@ -100,7 +122,7 @@ class _Gate:
         key: Callable[..., str] | None,
         cost: int | Callable[..., int],
         on_limited: str | Callable[[Decision], Any],
-        max_wait: float | timedelta | None,
+        max_wait_ns: int,
         store: Any,
     ) -> None:
         self.name = name
@@ -108,10 +130,9 @@ class _Gate:
         self.cost = cost
         self.answer = on_limited if callable(on_limited) else None
         self.waits = on_limited == "wait"
-        seconds = max_wait.total_seconds() if isinstance(max_wait, timedelta) else max_wait or 0
-        self.max_wait_ns = round(seconds * _SECOND_NS)
+        self.max_wait_ns = max_wait_ns
+        self.awaits = must_be_awaited(store)
         check_fits(store, quota)
-        self.awaits = inspect.iscoroutinefunction(store.hit)
         # Each of the three says None to what passes.
         self.admit: Callable[[str, int], Any]
         if isinstance(store, MemoryStore):

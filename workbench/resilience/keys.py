@@ -50,7 +50,7 @@ def bounded_key(text: str) -> str:
     >>> bounded_key("x" * 129)
     'blake2b:b9ee96f69e8210c624fee55d71d5a54f'
     """
-    if len(text) * 4 <= _LONGEST:
+    if len(text) <= _LONGEST and text.isascii():
         return text
     octets = text.encode("utf-8", "surrogatepass")
     if len(octets) <= _LONGEST:

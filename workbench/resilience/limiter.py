@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from workbench.resilience.decision import Decision
-from workbench.resilience.quota import Algorithm, Quota
+from workbench.resilience.quota import Algorithm, Quota, quota_of
 from workbench.resilience.stores.memory import MemoryStore
 from workbench.resilience.stores.store import AsyncStore, Charge, Store, awaited, check_fits, unawaited
 
@@ -15,7 +15,7 @@ class RateLimiter:
 
     ``quota``: a ``Quota``, or words such as ``100/minute``. ``store``: where the counts are kept; limiters with the
     same quota and store share them. Unless given, a ``MemoryStore`` of its own.
-    Raises ``InputError`` for words that are no rate, for a store that must be awaited, and for a quota too large for it.
+    Raises ``InputError`` for words that are no rate, a store that must be awaited, and a quota too large for it.
 
     >>> from workbench.clock import VirtualClock
     >>> clock = VirtualClock()
@@ -30,7 +30,7 @@ class RateLimiter:
     """
 
     def __init__(self, quota: Quota | str, *, store: Store | None = None) -> None:
-        self.quota = Quota.parse(quota) if isinstance(quota, str) else quota
+        self.quota = quota_of(quota)
         self.store: Store = MemoryStore() if store is None else unawaited(store)
         check_fits(self.store, self.quota)
         if isinstance(self.store, MemoryStore):
@@ -89,10 +89,10 @@ class AsyncRateLimiter:
     """
 
     def __init__(self, quota: Quota | str, *, store: AsyncStore | Store) -> None:
-        self.quota = Quota.parse(quota) if isinstance(quota, str) else quota
+        self.quota = quota_of(quota)
         self.store = store
-        check_fits(store, self.quota)
         self._store = awaited(store)
+        check_fits(store, self.quota)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
         """Charge ``cost`` units to ``key`` if they fit. A refusal costs nothing; a cost of 0 asks only."""

@@ -8,15 +8,15 @@ from typing import Final, Literal
 
 from workbench.errors import InputError
 
-__all__ = ["Algorithm", "Quota"]
+__all__ = ["Algorithm", "Quota", "quota_of"]
 
 Algorithm = Literal["exact", "smooth", "approx", "fixed"]
 
 _ALGORITHMS: Final = ("exact", "smooth", "approx", "fixed")
 _SECOND_NS: Final = 1_000_000_000
-_UNITS: Final = {"s": 1, "second": 1, "m": 60, "minute": 60, "h": 3_600, "hour": 3_600, "d": 86_400, "day": 86_400}
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _TEXT: Final = re.compile(
-    r"\s*(?P<limit>\d+)\s*(?:/|\bper\b)\s*(?P<count>\d+)?\s*(?P<unit>second|minute|hour|day|s|m|h|d)s?\s*",
+    r"\s*(?P<limit>\d+)\s*(?:/|\bper\b)\s*(?P<count>\d+)?\s*(?P<unit>(?:second|minute|hour|day)s?|[smhd])\s*",
     re.IGNORECASE,
 )
 _EXACT_UP_TO: Final = 128
@@ -103,7 +103,7 @@ class Quota:
         found = _TEXT.fullmatch(text)
         if found is None:
             raise InputError(f"{text!r:.80} is not a rate; write it like '100/minute' or '5 per 10 seconds'")
-        seconds = int(found["count"] or 1) * _UNITS[found["unit"].lower()]
+        seconds = int(found["count"] or 1) * _UNITS[found["unit"][0].lower()]
         return cls(name, limit=int(found["limit"]), per=seconds, algorithm=algorithm, burst=burst, stagger=stagger)
 
     @property
@@ -115,6 +115,19 @@ class Quota:
     def per(self) -> float:
         """The period in seconds."""
         return self.period_ns / _SECOND_NS
+
+
+def quota_of(quota: Quota | str) -> Quota:
+    """``quota``, or the one that words such as ``100/minute`` stand for. Raises ``InputError`` for anything else.
+
+    >>> quota_of("100/minute").limit
+    100
+    """
+    if isinstance(quota, str):
+        return Quota.parse(quota)
+    if not isinstance(quota, Quota):
+        raise InputError(f"a limit is a Quota, or words such as '100/minute', not {quota!r:.80}")
+    return quota
 
 
 def _nanoseconds(per: float | timedelta) -> int:

@@ -27,6 +27,14 @@ __all__ = ["MODEL_NAME", "ModelKind", "champion_problems"]
 
 MODEL_NAME: Final = "risk"
 FORMAT_VERSION: Final = 1
+_OF_CARD: Final = (
+    "plain",
+    "threshold",
+    "calibration",
+    "data",
+    "limits",
+    "outside",
+)  # sections that reviewers are shown
 
 
 class ModelKind:
@@ -123,12 +131,33 @@ class ModelKind:
         return kept_comparisons(self.registry.workspace, champion=str(champion), challenger=challenger)
 
     def shown(self, subject: Subject, active: Subject | None) -> Mapping[str, Any]:
-        """What a reviewer is shown: digests, what the model was worth on its test slice, the champion now, and the
-        comparison with it, a verdict for each criterion. The digest of it is what an approval signs."""
+        """What a reviewer is shown: digests, what the model was worth on its test slice, what its card says of that,
+        the champion now, and the comparison with it, a verdict for each criterion. The digest of it is what an approval
+        signs."""
         del active  # who decides now is the champion, which may be older than the first approval
+        told = self.facts(subject)
+        found = self._found(told)
+        return {**told, "comparison": _told(*self._best(found), len(found)) if found else None}
+
+    def to_repeat(self, told: Mapping[str, Any]) -> int:
+        """How many comparisons ``shown`` may have to make again first, each as slow as ``workbench models compare``;
+        ``told`` are the ``facts``."""
+        return sum(comparison.sha256 not in self._repeated for comparison in self._found(told))
+
+    def _found(self, told: Mapping[str, Any]) -> list[Comparison]:
+        champion = told["champion"]
+        return self._comparisons(None if champion is None else champion["sha256"], told["model"]["sha256"])
+
+    def page(self, subject: Subject) -> str:
+        """The model card, as HTML. Raises ``IntegrityError`` if a file of the model was changed."""
+        from workbench.risk.card import card_page
+
+        return card_page(self.registry.open(f"v{subject.version}"))
+
+    def facts(self, subject: Subject) -> dict[str, Any]:
+        """What ``shown`` says, without the comparison: told at once."""
         version = self.registry.find(f"v{subject.version}")
         champion = self.registry.pointed()
-        found = self._comparisons(champion, version.sha256)
         row = version.row
         return {
             "format": FORMAT_VERSION,
@@ -146,7 +175,6 @@ class ModelKind:
             "champion": None
             if champion is None
             else {"version": self.registry.find("champion").number, "sha256": champion},
-            "comparison": _told(*self._best(found), len(found)) if found else None,
         }
 
     def decided(self, decision: "Decision", *, signer: "Signer", transaction: "Transaction") -> None:
@@ -195,6 +223,7 @@ def _told(comparison: Comparison, refusal: str, kept: int) -> dict[str, Any]:
 def _contents(version: Version) -> dict[str, Any]:
     """What only the folder can tell; of a damaged one, how it is damaged: it must still be possible to retire it."""
     try:
+        version.verify()
         files = version.manifest["files"]
         metrics = read_object(version.file("metrics.json"), what="metrics.json") if "metrics.json" in files else {}
         slices = metrics.get("slices")
@@ -203,10 +232,17 @@ def _contents(version: Version) -> dict[str, Any]:
             "card_sha256": files["card.md"]["sha256"] if "card.md" in files else None,
             "threshold": version.model.threshold.as_dict(),
             "test": {name: test.get(name) for name in ("rows", "positives", "users", "metrics")} if test else None,
+            "card": _card(version),
             "damage": None,
         }
     except (InputError, IntegrityError, MalformedError) as error:
-        return {"card_sha256": None, "threshold": None, "test": None, "damage": str(error)}
+        return {**dict.fromkeys(("card_sha256", "threshold", "test")), "card": [], "damage": str(error)}
+
+
+def _card(version: Version) -> list[dict[str, Any]]:
+    from workbench.risk.card import card_of  # draws, so it is fetched when it is wanted
+
+    return [section for section in card_of(version)["sections"] if section["name"] in _OF_CARD]
 
 
 def champion_problems(custody: Custody) -> list[str]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
-from scipy.stats import binom
 
 __all__ = [
     "Difference",
@@ -201,4 +200,6 @@ def mcnemar_p(only_champion: int, only_challenger: int) -> float:
     >>> round(mcnemar_p(9, 1), 4), mcnemar_p(0, 0)
     (0.0107, 1.0)
     """
+    from scipy.stats import binom  # a second of importing, which a page that compares nothing need not wait for
+
     return float(binom.sf(only_champion - 1, only_champion + only_challenger, 0.5))

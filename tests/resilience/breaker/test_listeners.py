@@ -72,10 +72,12 @@ def test_the_same_name_gives_the_same_breaker(clock):
 
 def test_a_name_that_is_there_with_other_settings_is_refused():
     breakers = Breakers()
-    breakers.get("db", timeout=30)
+    breakers.get("db", timeout=30, probe_timeout=9)
     with pytest.raises(InputError) as caught:
-        breakers.get("db", timeout=30, permits=2)
-    assert str(caught.value) == "breaker 'db' is there already with permits 1, not 2; ask for it with the same options"
+        breakers.get("db", timeout=2.5, probe_timeout=9, permits=2)
+    assert str(caught.value) == (
+        "breaker 'db' is there already with timeout 30, not 2.5, permits 1, not 2; ask for it with the same options"
+    )
 
 
 def test_there_are_not_more_breakers_than_allowed():

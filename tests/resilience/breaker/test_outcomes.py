@@ -116,3 +116,9 @@ def test_the_text_of_an_error_is_one_short_line_and_never_in_the_way(make, fail)
     ):
         fail(breaker, error)
         assert breaker.last_error == text
+
+
+def test_of_a_result_that_was_judged_a_failure_only_its_kind_is_told(make):
+    breaker = make(failure_threshold=1, classify=lambda result, error: Outcome.FAILURE)
+    breaker.call(lambda: {"password": "secret"})
+    assert breaker.last_error == "dict judged a failure"

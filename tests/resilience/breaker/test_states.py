@@ -219,6 +219,9 @@ def test_a_breaker_looks_like_this_to_a_dashboard(clock, make, fail):
         ({"probe_timeout": -1}, "probe_timeout of a breaker"),
         ({"timeout": 10, "max_timeout": 5}, "max_timeout of a breaker is at least its timeout, not 5"),
         ({"excluded": ["x"]}, "excluded of a breaker holds classes of exceptions, not 'x'; judge with classify"),
+        ({"excluded": KeyError}, "excluded of a breaker is a list of classes of exceptions, not <class 'KeyError'>"),
+        ({"classify": 503}, "classify of a breaker is a function of (result, error), not 503"),
+        ({"listeners": print}, "listeners of a breaker are a list of functions, not <built-in function print>"),
         ({"failure_rate": 0}, "failure_rate of a breaker is a share above 0 and up to 1, not 0"),
         ({"slow_rate": 0.5}, "slow_rate needs slow_call"),
         ({"failure_rate": 0.5, "window": 10, "min_calls": 11}, "min_calls of a breaker fits into its window of 10"),
@@ -242,3 +245,15 @@ def test_the_defaults_are_five_failures_a_minute_and_two_successes():
     settings = CircuitBreaker("db").settings
     assert (settings.failure_threshold, settings.timeout_ns, settings.success_threshold) == (5, 60 * SECOND, 2)
     assert (settings.permits, settings.probe_timeout_ns, settings.jitter, settings.backoff) == (1, 60 * SECOND, 0, 1)
+
+
+@pytest.mark.parametrize("outcome", ["failure", True, None])
+def test_what_is_recorded_is_an_outcome_and_else_the_token_stays_good(outcome):
+    breaker = CircuitBreaker("db", failure_threshold=1)
+    token = breaker.acquire()
+    with pytest.raises(
+        InputError, match=r"breaker 'db': what is recorded is an Outcome, such as Outcome\.FAILURE, not"
+    ):
+        breaker.record(token, outcome)
+    breaker.record(token, Outcome.FAILURE)
+    assert repr(breaker) == "<CircuitBreaker 'db': open>"

@@ -232,6 +232,16 @@ def test_once_an_answer_has_begun_its_error_is_the_server_s(store, asgi):
         ask(RateLimitASGI(app, [], store=store), scope_of())
 
 
+def test_errors_of_ours_are_left_to_the_application_if_so_asked(store, asgi):
+    ask, scope_of = asgi
+
+    async def app(scope, receive, send):
+        raise USED
+
+    with pytest.raises(RateLimitedError):
+        ask(RateLimitASGI(app, [], store=store, translate=False), scope_of())
+
+
 def test_other_errors_and_cancellation_pass(store, asgi):
     ask, scope_of = asgi
     for error in (ValueError, asyncio.CancelledError):

@@ -232,12 +232,7 @@ def test_it_is_counted_what_was_decided_by_each_quota_of_each_rule(serve):
 
 
 class Broken(MemoryStore):
-    """A store with an error in it. Not asked by way of ``table``."""
-
-    def table(self, quota):
-        table = super().table(quota)
-        table.hit = None
-        return table
+    """A store with an error in it."""
 
     def hit(self, charges):
         raise RuntimeError("secret words of the store")

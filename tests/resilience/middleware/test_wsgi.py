@@ -76,3 +76,10 @@ def test_once_an_answer_has_begun_its_error_is_the_server_s(wsgi):
 
     with pytest.raises(CircuitOpenError):
         wsgi(RateLimitWSGI(app, [], store=MemoryStore()), REQUEST)
+
+
+def test_a_refused_head_has_the_length_of_a_body_and_none(wsgi, store):
+    limited = RateLimitWSGI(None, [Rule(ALL, "1/minute", cost=lambda request: 2)], store=store)
+    head, get = (wsgi(limited, {**REQUEST, "REQUEST_METHOD": method}) for method in ("HEAD", "GET"))
+    assert (head.status, head.headers, head.body) == (429, get.headers, b"")
+    assert get.headers["content-length"] == str(len(get.body))

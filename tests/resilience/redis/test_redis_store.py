@@ -8,6 +8,7 @@ import time
 
 import pytest
 import redis
+import redis.asyncio
 
 from workbench.errors import InputError, StoreUnavailableError
 from workbench.resilience import RateLimiter, limit
@@ -266,3 +267,16 @@ def test_without_the_extra_it_says_what_to_install():
     assert told.stderr.strip().endswith(
         "InputError: limits in Redis need the extra 'redis': pip install 'workbench-evidence[redis]'"
     )
+
+
+@pytest.mark.parametrize("client", [redis.asyncio.Redis(), redis.Redis, None])
+def test_a_client_of_the_other_kind_is_refused_and_not_taken_for_a_redis_that_is_away(client):
+    with pytest.raises(
+        InputError, match=r"^RedisStore takes an address, or a client such as redis\.Redis\(\.\.\.\), not "
+    ):
+        RedisStore(client, fail="open")
+
+
+def test_an_async_store_needs_a_client_that_is_awaited():
+    with pytest.raises(InputError, match=r"such as redis\.asyncio\.Redis\(\.\.\.\), not redis\.client\.Redis$"):
+        AsyncRedisStore(redis.Redis(), fail="open")

@@ -117,6 +117,9 @@ class CircuitBreaker(Machine):
         )
         super().__init__(name, settings, SystemClock() if clock is None else clock, listeners)
 
+    def __repr__(self) -> str:
+        return f"<CircuitBreaker {self.name!r}: {self.state.value}>"
+
     # Calling
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
@@ -200,7 +203,9 @@ class CircuitBreaker(Machine):
             classify = self._settings.classify
             outcome = (None if classify is None else classify(result, None)) or Outcome.SUCCESS
         finally:
-            self.record(token, outcome)
+            # Of the result only its kind is told: what it holds may be anybody's.
+            told = f"{type(result).__name__} judged a failure" if outcome is Outcome.FAILURE else None
+            self.record(token, outcome, told)
 
     def _fail(self, token: Token, error: BaseException, duration_ns: int | None = None) -> None:
         outcome = Outcome.IGNORE

@@ -79,6 +79,8 @@ class Machine:
         self._clock = clock
         self._now = self._clock.monotonic_ns
         self._random = random.Random(None if settings.seed is None else f"{settings.seed} {name}")  # noqa: S311 - spreads, hides nothing
+        if not isinstance(listeners, Iterable):
+            raise InputError(f"listeners of a breaker are a list of functions, not {listeners!r:.80}")
         self._listeners = tuple(listeners)
         # Re-entrant: the collector may close a guarded generator in any line of ours, and that reports too.
         self._lock = threading.RLock()
@@ -173,6 +175,10 @@ class Machine:
         ``error``: only its text is kept. ``duration_ns``: nanoseconds it took; since ``acquire`` unless given.
         Raises ``InputError`` for a token of another breaker.
         """
+        if outcome is not _SUCCESS and not isinstance(outcome, Outcome):
+            raise InputError(
+                f"breaker {self.name!r}: what is recorded is an Outcome, such as Outcome.FAILURE, not {outcome!r:.80}"
+            )
         if token.breaker != self.name:
             raise InputError(f"{token!r} was given to breaker {self.name!r}; give it to the one it was acquired from")
         if token.spent:

@@ -54,9 +54,7 @@ class Breakers:
             wanted = BreakerSettings.of(**options)
             others = [key for key in wanted.__slots__ if getattr(wanted, key) != getattr(found.settings, key)]
             if others:
-                told = ", ".join(
-                    f"{key} {getattr(found.settings, key)!r}, not {getattr(wanted, key)!r}" for key in others
-                )
+                told = ", ".join(f"{_told(found.settings, key)}, not {_told(wanted, key, bare=True)}" for key in others)
                 raise InputError(f"breaker {name!r} is there already with {told}; ask for it with the same options")
         return found
 
@@ -69,3 +67,11 @@ class Breakers:
 
     def __len__(self) -> int:
         return len(self._breakers)
+
+
+def _told(settings: BreakerSettings, key: str, *, bare: bool = False) -> str:
+    """A setting as it was given: durations in seconds."""
+    value = getattr(settings, key)
+    name = key.removesuffix("_ns")
+    shown = f"{value / 1e9:g}" if name != key and value is not None else repr(value)
+    return shown if bare else f"{name} {shown}"

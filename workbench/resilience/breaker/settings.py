@@ -105,6 +105,8 @@ class BreakerSettings:
             raise InputError(f"max_timeout of a breaker is at least its timeout, not {max_timeout!r}")
         if slow_rate is not None and slow_call is None:
             raise InputError("slow_rate needs slow_call: from how many seconds on a call is slow")
+        if classify is not None and not callable(classify):
+            raise InputError(f"classify of a breaker is a function of (result, error), not {classify!r:.80}")
         by_time = isinstance(window, timedelta)
         size = _whole_seconds(window) if isinstance(window, timedelta) else _whole("window", window)
         enough = _MIN_CALLS if by_time else min(_MIN_CALLS, size)
@@ -167,6 +169,8 @@ def _factor(name: str, value: float, *, least: int, most: int) -> float:
 
 
 def _kinds(excluded: Iterable[type[BaseException]]) -> tuple[type[BaseException], ...]:
+    if not isinstance(excluded, Iterable):
+        raise InputError(f"excluded of a breaker is a list of classes of exceptions, not {excluded!r:.80}")
     kinds = tuple(excluded)
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):

@@ -26,8 +26,8 @@ class RateLimitASGI:
     Options are those of ``Limits``. ``store``: a ``MemoryStore`` or one that is awaited.
     A WebSocket is refused in its handshake: with 429 where the server can (extension ``websocket.http.response``), else
     by closing with 1008, which servers make a 403. Responses are neither held back nor looked into; a field that the
-    application set is left as it is. A ``CircuitOpenError`` that the application raises before it answers becomes a
-    503, and a ``RateLimitedError`` a 429.
+    application set is left as it is. An error of ours becomes an answer only where it comes before the
+    application's own has begun.
 
     >>> async def app(scope, receive, send):
     ...     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -76,7 +76,7 @@ class RateLimitASGI:
         try:
             await self.app(scope, receive, forward)
         except (CircuitOpenError, RateLimitedError) as error:
-            if started:
+            if started or not limits.translate:
                 raise
             await _answer(send, answer_to_error(error))
 
@@ -118,7 +118,9 @@ class _ASGIRequest(Request):
 
 def _with_fields(message: Message, fields: list[Field]) -> Message:
     """A copy of ``message`` with ``fields``: an application may send the same object again."""
-    given = list(message.get("headers") or ())
+    given = message.get("headers") or ()
+    if type(given) is not list:
+        given = list(given)
     if not OURS.isdisjoint([name for name, _ in given]):
         set_already = {name for name, _ in given}
         fields = [field for field in fields if field[0] not in set_already]

@@ -53,7 +53,7 @@ class Fields:
     [b'"user";q=100;w=60', b'"user";r=12;t=7']
     """
 
-    __slots__ = ("_epoch", "_ietf", "_limit", "_share", "_time_ns", "_x", "policy")
+    __slots__ = ("_epoch", "_ietf", "_limit", "_share", "_share_and_window", "_time_ns", "_x", "policy")
 
     def __init__(
         self,
@@ -75,32 +75,36 @@ class Fields:
         name = _string(quota.name) if self._ietf else b""
         self.policy = (_POLICY, _policy(name, quota))
         self._share = name.replace(b"%", b"%%") + b";r=%d"
+        self._share_and_window = self._share + b";t=%d"
 
     def of(self, decision: Decision) -> list[Field]:
         """The fields for a decision on this quota alone."""
         fields = self.standing(decision) if self._x else []
         if self._ietf:
-            fields.append(self.policy)
-            fields.append((_RATELIMIT, self.share(decision)))
-        if not decision.allowed:
-            fields += retry_fields(decision)
-        return fields
+            fields += (self.policy, (_RATELIMIT, self.share(decision)))
+        return fields if decision.allowed else fields + retry_fields(decision)
 
     def standing(self, decision: Decision) -> list[Field]:
         """The three fields that begin with ``X-``."""
         # What is decided without the store may know no reset; a retry is never told for after it.
-        after_ns = max(decision.reset_after_ns, decision.retry_after_ns)
+        after_ns = (
+            decision.reset_after_ns if decision.allowed else max(decision.reset_after_ns, decision.retry_after_ns)
+        )
         if self._epoch:
             after_ns += self._time_ns()
-        remaining, reset = decision.remaining, -(-after_ns // _SECOND_NS)
-        return [self._limit, (_REMAINING, b"%d" % remaining), (_RESET, b"%d" % reset)]
+        return [
+            self._limit,
+            (_REMAINING, b"%d" % decision.remaining),
+            (_RESET, b"%d" % -(-after_ns // _SECOND_NS)),
+        ]
 
     def share(self, decision: Decision) -> bytes:
         """The item of ``RateLimit``."""
         remaining, next_ns = decision.remaining, decision.next_after_ns
-        share = self._share % (remaining if remaining < _LARGEST else _LARGEST)
-        # If nothing more will come, there is no window.
-        return share if next_ns <= 0 else share + b";t=%d" % -(-next_ns // _SECOND_NS)
+        remaining = min(remaining, _LARGEST)
+        if next_ns <= 0:  # nothing more will come, so there is no window
+            return self._share % remaining
+        return self._share_and_window % (remaining, -(-next_ns // _SECOND_NS))
 
     @staticmethod
     def together(fields: "Sequence[Fields]", decisions: Sequence[Decision], told: Decision) -> list[Field]:

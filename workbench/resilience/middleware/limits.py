@@ -22,7 +22,7 @@ from workbench.resilience.middleware.rules import Request, Rule
 from workbench.resilience.quota import Quota
 from workbench.resilience.stores.degraded import Fail, Fallback
 from workbench.resilience.stores.memory import MemoryStore
-from workbench.resilience.stores.store import AsyncStore, Charge, Store, unawaited
+from workbench.resilience.stores.store import AsyncStore, Charge, Store, check_fits, unawaited
 from workbench.resilience.tally import Tally
 
 __all__ = ["LimitOptions", "Limits", "QuotaCounts", "Verdict"]
@@ -37,6 +37,7 @@ class LimitOptions(TypedDict, total=False):
     trusted: int | Iterable[str]
     forwarded_header: ForwardedHeader
     v6_prefix: int
+    translate: bool
     fail: Fail
     clock: Clock | None
 
@@ -76,6 +77,9 @@ class _Post:
         self.allowed, self.refused, self.degraded = Tally(), Tally(), Tally()
 
 
+_Charged = tuple[_Post, str, int]  # with key and cost
+
+
 class Limits:
     """Rules, and the store that counts for them.
 
@@ -83,8 +87,10 @@ class Limits:
     ``store``: where is counted. ``headers``: ``x`` (``X-RateLimit-*``), ``ietf`` (``RateLimit``) or ``both``.
     ``reset``: whether ``X-RateLimit-Reset`` is in seconds from now (``delta``) or a Unix time (``epoch``).
     ``shadow``: decide and count, but let everything pass and tell no client: to try rules on real traffic.
-    ``trusted``: the proxies before this server, how many or which networks; ``forwarded_header``: the one header in
-    which they say for whom they ask. The other one is never read. ``v6_prefix``: bits of an IPv6 address that count.
+    ``trusted``: the proxies before this server: their networks; or how many, if nobody can reach it but through them.
+    ``forwarded_header``: the one header in which they say for whom they ask; the other one is never read.
+    ``v6_prefix``: bits of an IPv6 address that count.
+    ``translate``: whether a ``CircuitOpenError`` of the application becomes a 503, and a ``RateLimitedError`` a 429.
     ``fail``: what is decided if the store raises an error (those of this package have their own ``fail``, and do not).
     ``clock``: its wall time is that of ``epoch``.
     Raises ``InputError`` for what cannot be meant.
@@ -101,6 +107,7 @@ class Limits:
         trusted: int | Iterable[str] = (),
         forwarded_header: ForwardedHeader = "x-forwarded-for",
         v6_prefix: int = 64,
+        translate: bool = True,
         fail: Fail = "closed",
         clock: Clock | None = None,
     ) -> None:
@@ -112,6 +119,7 @@ class Limits:
         check_prefix(v6_prefix)
         self.store = store
         self.shadow = shadow
+        self.translate = translate
         self.awaited = inspect.iscoroutinefunction(store.hit)
         self._trusted = trusted_proxies(trusted)
         self.forwarded_header: ForwardedHeader | None = forwarded_header if self._trusted else None
@@ -120,8 +128,8 @@ class Limits:
         time_ns = (SystemClock() if clock is None else clock).time_ns
 
         def post(rule: Rule, quota: Quota) -> _Post:
-            getattr(store, "fits", id)(quota)
-            hit = store.table(quota).hit if isinstance(store, MemoryStore) else None
+            check_fits(store, quota)
+            hit = store.table(quota).hit if type(store) is MemoryStore else None
             return _Post(rule, quota, Fields(quota, style=headers, reset=reset, time_ns=time_ns), hit)
 
         self._posts = [(rule, [post(rule, quota) for quota in rule.quotas]) for rule in self.rules]
@@ -168,34 +176,32 @@ class Limits:
     def judge(self, request: Request) -> Verdict:
         """Charge ``request``, and say what is to be done with it."""
         charged = self._charged(request)
-        if len(charged) == 1:
-            post, key, cost = charged[0]
-            if post.hit is not None:
-                return self._one(post, post.hit(key, cost))
         if not charged:
             return _UNTOUCHED
-        charges = [Charge(post.quota, key, cost) for post, key, cost in charged]
+        post, key, cost = charged[0]
         try:
-            decisions = self.store.hit(charges)
+            if post.hit is not None and len(charged) == 1:
+                decisions = [post.hit(key, cost)]
+            else:
+                decisions = self.store.hit(_charges(charged))  # type: ignore[assignment]
         except Exception as error:
-            decisions = self._instead(charges, error)
-        return self._several(charged, decisions)  # type: ignore[arg-type]
+            decisions = self._instead(charged, error)
+        return self._several(charged, decisions)
 
     async def judge_awaited(self, request: Request) -> Verdict:
         """The same with a store that is awaited."""
         charged = self._charged(request)
         if not charged:
             return _UNTOUCHED
-        charges = [Charge(post.quota, key, cost) for post, key, cost in charged]
         try:
-            decisions = await self.store.hit(charges)  # type: ignore[misc]
+            decisions = await self.store.hit(_charges(charged))  # type: ignore[misc]
         except Exception as error:
-            decisions = self._instead(charges, error)
+            decisions = self._instead(charged, error)
         return self._several(charged, decisions)
 
-    def _charged(self, request: Request) -> list[tuple[_Post, str, int]]:
+    def _charged(self, request: Request) -> list[_Charged]:
         """What ``request`` is charged by all rules that are about it, down to the first that frees it."""
-        charged: list[tuple[_Post, str, int]] = []
+        charged: list[_Charged] = []
         method, path = request.method, request.path
         for rule, posts in self._posts:
             if (rule.methods is None or method in rule.methods) and rule.fits(path):
@@ -218,7 +224,7 @@ class Limits:
         fields = post.fields.of(decision)
         return (None, fields) if allowed else (answer_to_decision(decision, fields), fields)
 
-    def _several(self, charged: Sequence[tuple[_Post, str, int]], decisions: Sequence[Decision]) -> Verdict:
+    def _several(self, charged: Sequence[_Charged], decisions: Sequence[Decision]) -> Verdict:
         if len(charged) == 1:
             return self._one(charged[0][0], decisions[0])
         told = combined(decisions)
@@ -234,9 +240,13 @@ class Limits:
         fields = Fields.together([post.fields for post, _, _ in charged], decisions, told)
         return (None, fields) if told.allowed else (answer_to_decision(told, fields), fields)
 
-    def _instead(self, charges: Sequence[Charge], error: Exception) -> list[Decision]:
+    def _instead(self, charged: Sequence[_Charged], error: Exception) -> list[Decision]:
         """The decisions where the store gave an error."""
-        return self._fallback.decide(charges, consume=True, wait_ns=_SECOND_NS, why=error)
+        return self._fallback.decide(_charges(charged), consume=True, wait_ns=_SECOND_NS, why=error)
+
+
+def _charges(charged: Sequence[_Charged]) -> list[Charge]:
+    return [Charge(post.quota, key, cost) for post, key, cost in charged]
 
 
 def _name(address: str | None, *, v6_prefix: int) -> str:

@@ -29,8 +29,7 @@ class RateLimitTornado(_Handler):
 
     The ``Limits`` are the application's setting ``rate_limits``, or ``rate_limits`` of the class. Their store is
     awaited or in memory, so the event loop never stands still. The handshake of a ``WebSocketHandler`` is charged like
-    any GET. A ``CircuitOpenError`` that the handler raises becomes a 503, and a ``RateLimitedError`` a 429. The
-    handlers of Jupyter know nobody before their own ``prepare``, so rules by ``user`` count by address there.
+    any GET. Before their own ``prepare`` Jupyter's handlers know nobody: rules by ``user`` count by address there.
 
         class Answers(RateLimitTornado, RequestHandler):
             def get(self): ...
@@ -62,8 +61,9 @@ class RateLimitTornado(_Handler):
             self.set_header(name, value)
 
     def send_error(self, status_code: int = 500, **options: Any) -> None:
-        error = (options.get("exc_info") or (None, None))[1]
-        if isinstance(error, CircuitOpenError | RateLimitedError) and not self._headers_written:
+        error: Any = (options.get("exc_info") or (None, None))[1]
+        ours = isinstance(error, CircuitOpenError | RateLimitedError) and not self._headers_written
+        if ours and self._rate_limits().translate:
             self._answer(answer_to_error(error))
         else:
             super().send_error(status_code, **options)

@@ -21,8 +21,8 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 class RateLimitWSGI:
     """Charges requests by ``rules`` before ``app`` sees them, and answers 429 in its place if a limit is used up.
 
-    Options are those of ``Limits``. What ``app`` gives is handed on as it is. A ``CircuitOpenError`` that it raises
-    when called becomes a 503, and a ``RateLimitedError`` a 429; not what it raises while its answer is being read.
+    Options are those of ``Limits``. What ``app`` gives is handed on as it is. An error of ours becomes an answer only
+    where ``app`` raises it when called, not where it does so while its answer is being read.
 
     >>> from workbench.resilience.stores import MemoryStore
     >>> def app(environ, start_response):
@@ -56,7 +56,7 @@ class RateLimitWSGI:
         try:
             return self.app(environ, start)
         except (CircuitOpenError, RateLimitedError) as error:
-            if started:
+            if started or not self.limits.translate:
                 raise
             return _answered(environ, start_response, answer_to_error(error))
 

@@ -10,7 +10,7 @@ from workbench.resilience.algorithms import algorithm_of, phase_of
 from workbench.resilience.decision import Decision
 from workbench.resilience.quota import Quota
 from workbench.resilience.stores.hand import Hand, WhenFull
-from workbench.resilience.stores.store import Charge, check_cost, checked
+from workbench.resilience.stores.store import Charge, check_cost, check_key, checked
 
 __all__ = ["MemoryStore", "Table"]
 
@@ -158,7 +158,8 @@ class MemoryStore:
         """What charges one quota alone; ``tells`` is whether it makes a decision of what passes too."""
         lock, monotonic_ns, hand, long_way = self._lock, self._monotonic_ns, self._hand, self._charge
         quota, meter, states = table.quota, table.meter, table.states
-        get, charge, left = states.get, meter.charge, meter.left
+        get, charge, left, settle, retry_after = states.get, meter.charge, meter.left, meter.settle, meter.retry_after
+        refused = (quota.name,)
         name, capacity, stagger, max_keys = quota.name, quota.capacity, quota.stagger, hand.max_keys
 
         def decide(key: str, cost: int = 1) -> Decision | None:
@@ -169,15 +170,24 @@ class MemoryStore:
                 if now >= hand.due:
                     hand.walk(now)
                 state = get(key)
+                if state is None and type(key) is not str:
+                    check_key(quota, key)
                 if cost == 0 or (state is None and hand.keys >= max_keys):
                     decision = long_way((table,), (Charge(quota, key, cost),), now)[0]
                     return decision if tells or not decision.allowed else None
                 moment = _moment(quota, key, now) if stagger else now
                 after = charge(state, moment, cost)
                 if after is None:
-                    refusal = _Asked(table, key, cost, now)
-                    refusal.keep()
-                    return refusal.decision()
+                    # What ``_Asked`` does, for one: a flood is mostly refusals.
+                    if state is None:
+                        remaining, next_after, reset_after = capacity, 0, 0
+                    else:
+                        settled = settle(state, moment)
+                        if settled is not state:
+                            states[key] = state = settled
+                        remaining, next_after, reset_after = left(state, moment)
+                    wait = retry_after(state, moment, cost)
+                    return Decision(False, name, capacity, remaining, wait, next_after, reset_after, refused=refused)
                 states[key] = after
                 if state is None:
                     hand.added()

@@ -28,7 +28,7 @@ from workbench.resilience.decision import Decision
 from workbench.resilience.stores.degraded import Fail
 from workbench.resilience.stores.pipelining import Pipeliner
 from workbench.resilience.stores.scripts import Command
-from workbench.resilience.stores.shared import UNREACHED, SharedParts, from_url, unavailable
+from workbench.resilience.stores.shared import UNREACHED, SharedParts, check_client, from_url, unavailable
 from workbench.resilience.stores.store import Charge
 
 __all__ = ["AsyncRedisStore", "RedisStore"]
@@ -64,7 +64,9 @@ class RedisStore(SharedParts):
         super().__init__(client, fail=fail, prefix=prefix, instances=instances, breaker=breaker, clock=clock)
         self._own = isinstance(client, str)
         self._client: Any = client
-        if isinstance(client, str):
+        if not isinstance(client, str):
+            check_client(client, awaited=False)
+        else:
             self._client = from_url(redis.Redis, client, timeout, redis.retry.Retry(NoBackoff(), 0))
 
     def hit(self, charges: Sequence[Charge]) -> list[Decision]:
@@ -155,7 +157,9 @@ class AsyncRedisStore(SharedParts):
         super().__init__(client, fail=fail, prefix=prefix, instances=instances, breaker=breaker, clock=clock)
         self._given = client
         self._timeout = timeout
-        if isinstance(client, str):
+        if not isinstance(client, str):
+            check_client(client, awaited=True)
+        else:
             self._connect()  # an address that cannot be meant is refused here and not at the first request
         self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
 

@@ -1,5 +1,6 @@
 """What the two stores in Redis have in common: the script, the breaker, what happens without Redis, and counts."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from workbench.resilience.stores.scripts import Command, DecisionScript
 from workbench.resilience.stores.store import Charge
 from workbench.resilience.tally import Tally
 
-__all__ = ["UNREACHED", "SharedParts", "from_url", "unavailable"]
+__all__ = ["UNREACHED", "SharedParts", "check_client", "from_url", "unavailable"]
 
 UNREACHED: Final = (RedisError, RedisClusterException, OSError)
 """What a client raises when Redis does not answer, or answers with an error."""
@@ -99,6 +100,15 @@ class SharedParts:
 
     def _names(self, charges: Sequence[Charge]) -> list[bytes]:
         return [self._script.name(quota, key) for quota, key, _ in charges]
+
+
+def check_client(client: object, *, awaited: bool) -> None:
+    """Raise ``InputError`` for what is no client of the kind: none of its answers would ever be one of Redis."""
+    ask = getattr(client, "execute_command", None)
+    if not callable(ask) or isinstance(client, type) or inspect.iscoroutinefunction(ask) is not awaited:
+        store, module = ("AsyncRedisStore", "redis.asyncio") if awaited else ("RedisStore", "redis")
+        kind = f"{type(client).__module__}.{type(client).__qualname__}"
+        raise InputError(f"{store} takes an address, or a client such as {module}.Redis(...), not {kind}")
 
 
 def from_url(kind: Any, url: str, timeout: float, retry: object) -> Any:

@@ -8,7 +8,18 @@ from workbench.errors import InputError
 from workbench.resilience.decision import Decision
 from workbench.resilience.quota import Quota
 
-__all__ = ["AsyncStore", "Charge", "Store", "awaited", "check_cost", "check_fits", "checked", "unawaited"]
+__all__ = [
+    "AsyncStore",
+    "Charge",
+    "Store",
+    "awaited",
+    "check_cost",
+    "check_fits",
+    "check_key",
+    "checked",
+    "must_be_awaited",
+    "unawaited",
+]
 
 
 class Charge(NamedTuple):
@@ -65,13 +76,19 @@ class _Awaited:
 
 def awaited(store: AsyncStore | Store) -> AsyncStore:
     """``store`` as one to be awaited. One that is not for that must not wait for anything: it would stop the loop."""
-    return store if inspect.iscoroutinefunction(store.hit) else _Awaited(store)  # type: ignore[return-value, arg-type]
+    return store if must_be_awaited(store) else _Awaited(store)  # type: ignore[return-value, arg-type]
 
 
 def check_cost(quota: Quota, cost: int) -> None:
     """Raise ``InputError`` for a cost that is none."""
     if type(cost) is not int or cost < 0:
         raise InputError(f"quota {quota.name!r}: a cost is a whole number of at least 0, not {cost!r}")
+
+
+def check_key(quota: Quota, key: str) -> None:
+    """Raise ``InputError`` for a key that is no text: ``None``, say, where nobody is signed in."""
+    if not isinstance(key, str):
+        raise InputError(f"quota {quota.name!r}: a key is a text, not {type(key).__name__}")
 
 
 def check_fits(store: AsyncStore | Store, quota: Quota) -> None:
@@ -85,17 +102,30 @@ def check_fits(store: AsyncStore | Store, quota: Quota) -> None:
 
 
 def checked(charges: Sequence[Charge]) -> Sequence[Charge]:
-    """``charges`` as they are. Raises ``InputError`` for a cost that is none, and for a quota's key named twice."""
-    for quota, _, cost in charges:
+    """``charges`` as they are.
+
+    Raises ``InputError`` for a cost or a key that is none, and for a quota's key named twice.
+    """
+    for quota, key, cost in charges:
         check_cost(quota, cost)
+        check_key(quota, key)
     if len(charges) > 1 and len({(quota.digest, key) for quota, key, _ in charges}) < len(charges):
         names = ", ".join(quota.name for quota, _, _ in charges)
         raise InputError(f"the same quota and key stand twice in one request ({names}); give one charge with the sum")
     return charges
 
 
+def must_be_awaited(store: AsyncStore | Store) -> bool:
+    """Whether ``store`` is an ``AsyncStore``. Raises ``InputError`` for what is no store."""
+    hit = getattr(store, "hit", None)
+    if not callable(hit) or isinstance(store, type):  # an address is not shown: it may hold a password
+        kind = store.__name__ if isinstance(store, type) else type(store).__name__
+        raise InputError(f"a store is an object such as MemoryStore() or RedisStore(...), not {kind}")
+    return inspect.iscoroutinefunction(hit)
+
+
 def unawaited(store: AsyncStore | Store) -> Store:
     """``store``. Raises ``InputError`` for one that must be awaited."""
-    if inspect.iscoroutinefunction(store.hit):
+    if must_be_awaited(store):
         raise InputError(f"{type(store).__name__} must be awaited; use it with an async limiter or an async function")
     return store  # type: ignore[return-value]
