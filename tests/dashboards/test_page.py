@@ -121,7 +121,7 @@ def test_too_many_wrong_passphrases_are_slowed_down_on_the_page_too(page, office
     for _ in range(5):
         decide(ann, "approve", "wrong")
     decide(ann, "approve", words_of("ann"))
-    assert "Too many wrong passphrases: wait 30 seconds" in ann.form.notice.value
+    assert "Too many wrong passphrases: wait 10 minutes" in ann.form.notice.value
     assert office.state(SOLO) == "REVIEW"
 
 

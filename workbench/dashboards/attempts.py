@@ -1,6 +1,7 @@
-"""How often a passphrase may be guessed, across all processes of a dashboard: five at once, then ever more slowly.
+"""How often a passphrase may be guessed, across all processes of a dashboard: five at once, then one every ten minutes.
 
 An attempt is counted before it is made and taken back when it was right, so that many at once are no way around it.
+The counting is that of ``workbench.resilience``; kept is one number a name, in a file that all processes share.
 """
 
 import json
@@ -10,13 +11,13 @@ from typing import Final
 from workbench.clock import Clock
 from workbench.errors import KeyFileError
 from workbench.files import canonical_json, one_at_a_time, sha256_bytes, write_atomic
+from workbench.resilience import Quota
+from workbench.resilience.algorithms import algorithm_of
 
 __all__ = ["Attempts"]
 
-_FREE: Final = 5
-_FIRST_WAIT: Final = 30  # seconds; doubles with each further attempt
-_LONGEST_WAIT: Final = 900
-_FORGOTTEN: Final = 3_600  # seconds after the last attempt
+_GUESSES: Final = Quota("passphrases", limit=6, per=3_600, algorithm="smooth", burst=5)
+_METER: Final = algorithm_of(_GUESSES, unit_ns=1_000_000_000)
 
 
 class Attempts:
@@ -31,7 +32,7 @@ class Attempts:
     >>> for _ in range(5): attempts.begin("p:ann")
     >>> attempts.begin("p:ann")
     Traceback (most recent call last):
-    workbench.errors.KeyFileError: too many wrong passphrases: wait 30 seconds and try again
+    workbench.errors.KeyFileError: too many wrong passphrases: wait 10 minutes and try again
     """
 
     def __init__(self, path: Path, *, clock: Clock, most: int = 10_000) -> None:
@@ -44,12 +45,11 @@ class Attempts:
         now, name = self._now(), _named(person)
         with one_at_a_time(self._path):
             known = self._read(now)
-            count, last = known.get(name, (0, 0))
-            left = last + _wait(count) - now
-            if left > 0:
-                told = f"{left} seconds" if left < 120 else f"{-(-left // 60)} minutes"
-                raise KeyFileError(f"too many wrong passphrases: wait {told} and try again")
-            self._write(known | {name: (count + 1, now)})
+            state, allowed, _, left, _, _ = _METER.ask(known.get(name), now, 1)
+            self._write(known | {name: state})
+        if not allowed:
+            told = f"{left} seconds" if left < 120 else f"{-(-left // 60)} minutes"
+            raise KeyFileError(f"too many wrong passphrases: wait {told} and try again")
 
     def succeeded(self, person: str) -> None:
         """Forget the attempts of ``person``: the passphrase was right."""
@@ -61,25 +61,16 @@ class Attempts:
     def _now(self) -> int:
         return self._clock.time_ns() // 1_000_000_000
 
-    def _read(self, now: int) -> dict[str, tuple[int, int]]:
+    def _read(self, now: int) -> dict[str, int]:
         try:
             found = json.loads(self._path.read_bytes())
-            return {
-                str(name): (int(count), min(int(last), now))
-                for name, (count, last) in found.items()
-                if now - int(last) < _FORGOTTEN
-            }
+            return {str(name): int(state) for name, state in found.items() if not _METER.dead(int(state), now)}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}  # none yet, or damaged
 
-    def _write(self, known: dict[str, tuple[int, int]]) -> None:
-        newest = sorted(known.items(), key=lambda one: one[1][1])[-self._most :]
-        write_atomic(self._path, canonical_json({name: list(one) for name, one in newest}))
-
-
-def _wait(count: int) -> int:
-    """Seconds that must lie between attempt ``count`` and the next."""
-    return 0 if count < _FREE else int(min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(count - _FREE, 10)))
+    def _write(self, known: dict[str, int]) -> None:
+        latest = sorted(known.items(), key=lambda one: one[1])[-self._most :]
+        write_atomic(self._path, canonical_json(dict(latest)))
 
 
 def _named(person: str) -> str:
