@@ -46,7 +46,7 @@ class Attempts:
         with one_at_a_time(self._path):
             known = self._read(now)
             state, allowed, _, left, _, _ = _METER.ask(known.get(name), now, 1)
-            self._write(known | {name: state})
+            self._write(known if state is None else known | {name: state})
         if not allowed:
             told = f"{left} seconds" if left < 120 else f"{-(-left // 60)} minutes"
             raise KeyFileError(f"too many wrong passphrases: wait {told} and try again")

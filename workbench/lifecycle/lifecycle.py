@@ -79,8 +79,9 @@ class Lifecycle:
     def available_transitions(self, subject: Subject, person: str) -> tuple[Transition, ...]:
         """What ``person`` may do with the subject now, as rows of the table."""
         rows = []
+        record = self._record(self.custody.ledger, subject)
         for action in Action:
-            _, _, now, refused = self._consider(subject, action, person, True)
+            _, _, now, refused = self._consider(subject, action, person, True, record=record)
             if refused is None and now.row is not None:
                 rows.append(now.row)
         return tuple(rows)
@@ -209,14 +210,22 @@ class Lifecycle:
         return read_record(self.custody, asked, f"{subject.kind}:{subject.name}")
 
     def _consider(
-        self, subject: Subject, action: Action, person: str, retire_active: bool, reason: str = "asked"
+        self,
+        subject: Subject,
+        action: Action,
+        person: str,
+        retire_active: bool,
+        reason: str = "asked",
+        *,
+        record: Record | None = None,
     ) -> tuple[Subject, Record, Situation, Refusal | None]:
-        """The situation now, with what only the kind can say; outside any transaction, for that may be slow.
+        """The situation now, or when ``record`` was read, with what only the kind can say; outside any transaction,
+        for that may be slow.
 
         The subject is returned with the authors that the kind knows: whoever asks cannot leave any of them out.
         """
         kind = self.kind(subject.kind)
-        record = self._record(self.custody.ledger, subject)
+        record = record or self._record(self.custody.ledger, subject)
         person = self.people.find(person, record).pseudonym
         objections: tuple[str, ...] = ()
         present = subject
