@@ -110,6 +110,8 @@ def test_the_client_is_whom_the_trusted_saw(peer, forwarded, trusted, client):
         ('for="192.0.2.7', "10.0.0.1"),
         ("192.0.2.7", "10.0.0.1"),
         ("for=192.0.2.7 192.0.2.8", "10.0.0.1"),
+        ("for=192.0.2.7\n", "10.0.0.1"),
+        ("\n", "10.0.0.1"),
     ],
 )
 def test_forwarded_is_read_as_its_rfc_writes_it(forwarded, client):
@@ -186,6 +188,10 @@ def test_a_template_fits_its_paths_and_no_others(template, paths, others):
         "/{a:path}/{b:path}",
         "/{a:int}",
         "/{1}",
+        "/<id>",
+        "/:id",
+        "/login/*",
+        "/login?next=x",
         5,
     ],
 )

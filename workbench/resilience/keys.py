@@ -36,7 +36,7 @@ _IPV4: Final = re.compile(rf"([0-9.]+){_PORT}")
 _PAIR: Final = re.compile(
     r"""[ \t]*(?:(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)=
     (?:(?P<token>[!#$%&'*+.^_`|~0-9A-Za-z-]+)|"(?P<quoted>(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\t\x20-\x7e\x80-\xff])*)")
-    [ \t]*)?(?P<end>[;,]|$)""",
+    [ \t]*)?(?P<end>[;,]|\Z)""",
     re.VERBOSE,
 )
 _PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}")
@@ -196,6 +196,8 @@ class PathTemplate:
     def __init__(self, text: str) -> None:
         if not isinstance(text, str) or not text.startswith("/"):
             raise InputError(f"a path template begins with a slash, such as '/users/{{id}}', not {text!r:.80}")
+        if set("*<>?#") & set(text) or "/:" in text:  # other routers' ways: taken literally, they would limit nothing
+            raise InputError(f"path template {text!r:.80}: a place is written {{name}} or {{name:path}}, and no query")
         places = _PLACE.findall(text)
         if set("{}") & set(_PLACE.sub("", text)) or len({name for name, _ in places}) < len(places):
             raise InputError(

@@ -161,3 +161,10 @@ def test_a_name_is_quoted_and_cannot_end_its_string():
     told = written([quota], [Decision(True, quota.name, 1, 0, 0, 1, 1)])
     assert Strict(told["RateLimit-Policy"]).list() == [(quota.name, {"q": 1, "w": 2})]
     assert Strict(told["RateLimit"]).list() == [(quota.name, {"r": 0, "t": 1})]
+
+
+def test_an_integer_never_has_more_than_fifteen_digits():
+    quota = Quota("q", limit=10**20, per=1)
+    told = written([quota], [Decision(True, "q", 10**20, 10**20 - 1, 0, 1, 1)])
+    assert Strict(told["RateLimit-Policy"]).list() == [("q", {"q": 10**15 - 1, "w": 1})]
+    assert Strict(told["RateLimit"]).list() == [("q", {"r": 10**15 - 1, "t": 1})]

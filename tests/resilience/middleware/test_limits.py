@@ -251,6 +251,11 @@ def test_an_error_of_the_store_reaches_no_client(serve, fail, seen, caplog):
     assert len([record for record in caplog.records if "secret words" in record.getMessage()]) == 1
 
 
+def test_a_store_made_from_ours_is_asked_its_own_way(serve, caplog):
+    ask = serve([Rule(ALL, "1/minute")], store=Broken(), fail="open")
+    assert [ask().status for _ in range(3)] == [200, 200, 200]
+
+
 def test_headers_of_the_application_are_left_as_they_are(serve, request):
     async def asgi(scope, receive, send):
         await send(
@@ -368,3 +373,16 @@ def test_keys_tell_rule_and_client_and_are_bounded(serve):
     assert kept[:6:2] == ["GET,HEAD,PUT /users/:id ip:192.0.2.7", f"/:rest:path {EVERYBODY}", "/:rest:path user:ann"]
     assert max(map(len, kept)) <= 128
     assert kept[-1].startswith("blake2b:")
+
+
+@pytest.mark.parametrize("rules", [5, Rule("/a", "5/minute")])
+def test_rules_are_a_list(rules):
+    with pytest.raises(InputError, match="the rules of a middleware are a list of Rule, not "):
+        Limits(rules, store=MemoryStore())
+
+
+def test_what_is_no_store_and_what_is_no_quota_is_refused():
+    with pytest.raises(InputError, match="a store is an object such as"):
+        Limits([Rule("/a", "5/minute")], store="redis://:secret@127.0.0.1")
+    with pytest.raises(InputError, match="a limit is a Quota, or words such as"):
+        Rule("/a", 5)

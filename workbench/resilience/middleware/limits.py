@@ -1,6 +1,5 @@
 """The rules of a server at work: what a request is charged, and what its client is told. No interface is known here."""
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Final, Self, TypedDict
@@ -22,7 +21,7 @@ from workbench.resilience.middleware.rules import Request, Rule
 from workbench.resilience.quota import Quota
 from workbench.resilience.stores.degraded import Fail, Fallback
 from workbench.resilience.stores.memory import MemoryStore
-from workbench.resilience.stores.store import AsyncStore, Charge, Store, check_fits, unawaited
+from workbench.resilience.stores.store import AsyncStore, Charge, Store, check_fits, must_be_awaited, unawaited
 from workbench.resilience.tally import Tally
 
 __all__ = ["LimitOptions", "Limits", "QuotaCounts", "Verdict"]
@@ -111,6 +110,8 @@ class Limits:
         fail: Fail = "closed",
         clock: Clock | None = None,
     ) -> None:
+        if not isinstance(rules, Iterable):
+            raise InputError(f"the rules of a middleware are a list of Rule, not {rules!r:.80}")
         self.rules = tuple(rules)
         if not all(isinstance(rule, Rule) for rule in self.rules):
             raise InputError("the rules of a middleware are a list of Rule")
@@ -120,7 +121,7 @@ class Limits:
         self.store = store
         self.shadow = shadow
         self.translate = translate
-        self.awaited = inspect.iscoroutinefunction(store.hit)
+        self.awaited = must_be_awaited(store)
         self._trusted = trusted_proxies(trusted)
         self.forwarded_header: ForwardedHeader | None = forwarded_header if self._trusted else None
         self._name = lru_cache(maxsize=_ADDRESSES)(partial(_name, v6_prefix=v6_prefix))

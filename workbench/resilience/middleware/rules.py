@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from workbench.errors import InputError
 from workbench.resilience.composite import EVERYBODY
 from workbench.resilience.keys import PathTemplate, bounded_key
-from workbench.resilience.quota import Quota
+from workbench.resilience.quota import Quota, quota_of
 from workbench.resilience.stores.store import check_cost
 
 __all__ = ["Key", "Request", "Rule"]
@@ -75,8 +75,8 @@ class Rule:
         cost: int | Callable[[Request], int] = 1,
     ) -> None:
         self.fits = PathTemplate(path).matches
-        given = [quotas] if isinstance(quotas, Quota | str) else quotas
-        self.quotas = tuple(Quota.parse(quota) if isinstance(quota, str) else quota for quota in given)
+        given = quotas if isinstance(quotas, Iterable) and not isinstance(quotas, str) else [quotas]
+        self.quotas = tuple(quota_of(quota) for quota in given)
         if len({quota.name for quota in self.quotas}) < len(self.quotas):
             names = ", ".join(quota.name for quota in self.quotas)
             raise InputError(f"the quotas of rule {path!r} need different names, not {names}")

@@ -37,7 +37,7 @@ class Fallback:
 
     def __init__(self, fail: Fail, *, instances: int = 1, clock: Clock | None = None) -> None:
         if fail not in get_args(Fail):
-            raise InputError(f"fail says what happens while Redis cannot be asked: open, closed or local, not {fail!r}")
+            raise InputError(f"fail, what holds while the store is away, is one of open, closed or local, not {fail!r}")
         if type(instances) is not int or instances < 1:
             raise InputError(f"instances is a whole number of at least 1, not {instances!r}")
         self.fail = fail
@@ -59,7 +59,7 @@ class Fallback:
         now = self._monotonic_ns()
         if self._told_ns is None or now - self._told_ns >= _QUIET_NS:
             self._told_ns = now
-            _LOGGER.warning("Redis cannot be asked (%s); limits fail %s", why, self.fail)
+            _LOGGER.warning("the store cannot be asked (%s); limits fail %s", why, self.fail)
         if self.fail == "local":
             return self._local(charges, consume=consume)
         return [self._fixed(quota, cost, wait_ns) for quota, _, cost in charges]
