@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import __doc__ as about
-from benchmarks import events, evidence, features, policies, scoring, training
+from benchmarks import events, evidence, features, lifecycle, load, policies, resilience, scoring, training
 from benchmarks.timing import as_json, compare, table
 
 _QUICK = 1 / 20
@@ -20,6 +20,9 @@ _PARTS = {
     "training": training.cases,
     "scoring": scoring.cases,
     "policies": policies.cases,
+    "lifecycle": lifecycle.cases,
+    "resilience": resilience.cases,
+    "load": load.cases,
 }
 
 

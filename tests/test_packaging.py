@@ -84,7 +84,7 @@ def test_a_plain_install_lays_out_a_workspace_that_works(project: Path, tmp_path
 
     workbench("init", "mine")
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {
-        "README.md", ".gitignore", "workbench.toml", "notebooks", "experiments", "policies", "data", "reports",
+        "README.md", ".gitignore", "workbench.toml", "notebooks", "experiments", "policies", "scenarios", "data", "reports",
     }  # fmt: skip
     assert "events as 'demo'" in workbench("--workspace", "mine", "events", "generate", "--scale", "5", "--days", "5")
     assert "risk-baseline: folds=5" in workbench(

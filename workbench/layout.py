@@ -9,7 +9,7 @@ from workbench.workspace import MARKER, Workspace
 
 __all__ = ["lay_out"]
 
-_STARTING_MATERIAL = ("notebooks", "experiments", "policies")
+_STARTING_MATERIAL = ("notebooks", "experiments", "policies", "scenarios")
 _MARKER_TEXT = """\
 # This file marks the root of a workspace. Every `workbench` command finds it upward from the current folder.
 format = 1
@@ -29,6 +29,7 @@ _README = """\
 | `experiments/` | experiment files: notebook, parameters, inputs, claims |
 | `notebooks/` | the notebooks they run |
 | `policies/` | example policies |
+| `scenarios/` | situations to simulate: `workbench simulate scenarios/retry-storm.yaml` |
 | `data/` | datasets, labels and runs: made by commands, never changed afterwards |
 | `reports/` | reports, and evidence bundles |
 | `.workbench/` | the ledger, keys and signed reports: back it up, never put it into git |

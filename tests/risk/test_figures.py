@@ -11,10 +11,11 @@ from matplotlib.colors import to_rgb
 
 from workbench.errors import InputError
 from workbench.pages import figure_svg
+from workbench.pages.palette import ALARM, FAINT, LINE, QUIET
 from workbench.risk.alert_figures import confusion_figure, histogram_figure, hundreds_figure
 from workbench.risk.course_figures import drift_figure, folds_figure, learning_curve_figure, promotion_figure
 from workbench.risk.criteria import Criterion
-from workbench.risk.drawing import ALARM, FAINT, LINE, QUIET, Scored, alt_text
+from workbench.risk.drawing import Scored, alt_text
 from workbench.risk.explain import Contribution, Explanation
 from workbench.risk.figures import (
     calibration_figure,

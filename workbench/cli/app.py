@@ -25,6 +25,7 @@ from workbench.cli import (
     policy,
     risk,
     setup,
+    simulation,
 )
 from workbench.cli.console import State, errors, output
 from workbench.errors import WorkbenchError
@@ -52,6 +53,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(dashboard.app, name="dashboard")
 app.add_typer(ledger.app, name="ledger")
 experiments.register(app)
+simulation.register(app)
 evidence.register(app)
 app.add_typer(keys.app, name="keys")
 setup.register(app)

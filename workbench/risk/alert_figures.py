@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from workbench.risk.drawing import ALARM, FAINT, LINE, Interval, Scores, arrays, axes_of
+from workbench.pages.palette import ALARM, FAINT, LINE
+from workbench.risk.drawing import Interval, Scores, arrays, axes_of
 
 __all__ = ["confusion_figure", "histogram_figure", "hundreds_figure"]
 

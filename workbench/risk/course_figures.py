@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workbench.pages.palette import ALARM, FAINT, LINE, QUIET
 from workbench.risk.criteria import Criterion
-from workbench.risk.drawing import ALARM, FAINT, LINE, QUIET, axes_of, listed
+from workbench.risk.drawing import axes_of, listed
 from workbench.risk.monitoring import DriftReport
 
 __all__ = ["drift_figure", "folds_figure", "learning_curve_figure", "promotion_figure"]

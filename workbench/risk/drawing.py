@@ -1,18 +1,16 @@
-"""What all figures here have in common: colours that differ in grey too, plain axes, and a text for who cannot see."""
+"""What all figures here have in common: what they are drawn from, and a text for who cannot see."""
 
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workbench.pages.palette import plain
+
 __all__ = [
-    "ALARM",
-    "FAINT",
-    "LINE",
-    "QUIET",
     "Interval",
     "Scored",
     "Scores",
@@ -20,13 +18,7 @@ __all__ = [
     "arrays",
     "axes_of",
     "listed",
-    "plain",
 ]
-
-LINE: Final = "#1f5fa8"
-FAINT: Final = "#b9c4d0"
-ALARM: Final = "#b5472f"
-QUIET: Final = "#555555"
 
 Floats = npt.NDArray[np.float64]
 
@@ -83,12 +75,6 @@ def axes_of(width: float, height: float, alt: str) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     plain(axes)
     return figure, axes
-
-
-def plain(*axes: Axes) -> None:
-    """No box around the plot: only the two axes that are read."""
-    for one in axes:
-        one.spines[["top", "right"]].set_visible(False)
 
 
 def alt_text(figure: Figure) -> str:

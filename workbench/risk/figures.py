@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from workbench.risk.drawing import ALARM, FAINT, LINE, QUIET, Interval, Scored, Scores, arrays, axes_of, listed, plain
+from workbench.pages.palette import ALARM, FAINT, LINE, QUIET, plain
+from workbench.risk.drawing import Interval, Scored, Scores, arrays, axes_of, listed
 from workbench.risk.words import title
 
 __all__ = [

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from workbench.errors import InputError, nearest
-from workbench.risk.drawing import ALARM, FAINT, LINE, QUIET, axes_of, listed
+from workbench.pages.palette import ALARM, FAINT, LINE, QUIET
+from workbench.risk.drawing import axes_of, listed
 from workbench.risk.explain import Explanation
 from workbench.risk.treeshap import Summary
 from workbench.risk.words import title
