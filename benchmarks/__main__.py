@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import __doc__ as about
-from benchmarks import events, evidence, features, lifecycle, load, policies, resilience, scoring, training
+from benchmarks import events, evidence, features, lifecycle, load, policies, resilience, scoring, simulation, training
 from benchmarks.timing import as_json, compare, table
 
 _QUICK = 1 / 20
@@ -23,6 +23,7 @@ _PARTS = {
     "lifecycle": lifecycle.cases,
     "resilience": resilience.cases,
     "load": load.cases,
+    "simulation": simulation.cases,
 }
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from workbench.cli import app, simulation
 from workbench.simulation import Scenario, simulate
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
@@ -20,12 +19,8 @@ SMALL = {
 
 
 @pytest.fixture
-def simulating(cli, workspace, monkeypatch):
+def simulating(cli, workspace):
     """``simulating(content, *options)`` writes the file and runs the command."""
-    if "simulate" not in {command.name for command in app.registered_commands}:
-        monkeypatch.setattr(app, "registered_commands", list(app.registered_commands))
-        simulation.register(app)
-
     def run(content, *options):
         text = content if isinstance(content, str) else yaml.safe_dump(content)
         (workspace.root / "one.yaml").write_text(text)

@@ -27,7 +27,7 @@ def waits(scenario, seed):
     return waited[run.t >= scenario.warm_up * 1e9]
 
 
-def means(workers, service, rate, *, seeds=20, duration=400, warm_up=20):
+def means(workers, service, rate, *, seeds=12, duration=150, warm_up=10):
     """Mean wait of each seed; the 99.9 % interval of their mean, which theory misses by chance once in a thousand."""
     scenario = queue(workers, service, rate, duration, warm_up)
     return t_interval(np.array([waits(scenario, seed).mean() for seed in range(seeds)]), 0.999)
@@ -49,7 +49,7 @@ def test_m_m_1_waits_as_theory_says(rate):
 @pytest.mark.parametrize("workers", [2, 5])
 def test_m_m_c_waits_as_erlang_says(workers):
     rate = 70 * workers
-    _, low, high, _ = means(workers, Exponential(0.01), rate, duration=400 / workers)
+    _, low, high, _ = means(workers, Exponential(0.01), rate, duration=150 / workers)
     assert low < erlang_c(workers, rate * 0.01) / (100 * workers - rate) < high
 
 
@@ -96,7 +96,7 @@ def test_simpy_gives_every_request_the_same_end(workers, rate):
 
 
 def test_littles_law_holds():
-    scenario = queue(1, Exponential(0.01), 80, 3_000)
+    scenario = queue(1, Exponential(0.01), 80, 1_000)
     run = run_once(scenario, 0, trace=False)
     # Those who wait at the end of each second, and those who come times how long they wait, are the same on average.
     waiting = run.queue.mean()

@@ -9,9 +9,11 @@ from workbench.simulation import (
     BreakerSpec,
     Budget,
     Clients,
+    ClockSkew,
     ClosedLoop,
     Crash,
     Deterministic,
+    Draws,
     Ending,
     Error,
     Exponential,
@@ -185,6 +187,28 @@ def test_a_budget_bounds_retries_by_its_share_and_reserve():
     assert 0.2 * len(run.t) - 1 <= retries <= 0.2 * len(run.t) + 7
 
 
+def test_a_budget_keeps_no_more_than_its_reserve_over_quiet_times():
+    late = scenario(clients=Clients(1, 0.5, Budget(3, ratio=0.5, reserve=3)), faults=(Error(1.0, start=18),))
+    run = run_once(late, 0)
+    failing = (run.t > 17 * SECOND).sum()
+    assert failing < 200 < len(run.t) / 2
+    assert 0.4 * (run.t > 18 * SECOND).sum() < len(run.sent) - len(run.t) <= 0.5 * failing + 3
+
+
+def test_what_a_limit_refuses_tells_the_breaker_nothing():
+    """Between two errors a request or two is limited: counted as successes, these would keep the breaker closed."""
+    limited = scenario(
+        rate=10,
+        clients=Clients(1, 1.0, NoRetry(), BreakerSpec(5, 100.0)),
+        limits=(LimitSpec("2/second", "all", algorithm="smooth", burst=1),),
+        faults=(Error(1.0),),
+    )
+    run = run_once(limited, 0)
+    assert [one.state for one in run.changes] == ["open"]
+    before = run.t < run.changes[0].t_ns
+    assert (run.ending[before] == Ending.LIMITED).sum() > 5
+
+
 def test_retries_wait_as_the_backoff_says():
     down = scenario(
         rate=1,
@@ -229,6 +253,19 @@ def test_a_crash_loses_what_is_there_and_refuses_what_comes():
     assert run.ending[run.t >= 2 * SECOND][0] == Ending.GOOD
 
 
+def test_after_a_crash_there_are_as_many_workers_as_before():
+    crashing = scenario(
+        duration=10,
+        clients=Clients(1, 100.0),
+        server=Server(1, Deterministic(0.5)),
+        faults=(Crash(start=1.2, end=1.3), Crash(start=3.2, end=3.3)),
+    )
+    run = run_once(crashing, 0)
+    ends = np.sort(run.end[run.ending == Ending.GOOD])
+    assert len(ends) > 20
+    assert np.diff(ends).min() >= SECOND // 2
+
+
 def test_a_partition_lets_the_first_clients_time_out():
     cut = scenario(clients=Clients(10, 0.5), faults=(Partition(0.3),), server=Server(None, Deterministic(0.001)))
     run = run_once(cut, 0)
@@ -260,6 +297,12 @@ def test_the_first_attempts_meet_the_same_draws_when_errors_are_added():
     plain, faulty = run_once(scenario(), 1), run_once(scenario(faults=(Error(0.5),)), 1)
     assert np.array_equal(plain.end, faulty.end)
     assert 0.4 < (faulty.ending == Ending.FAILED).mean() < 0.6
+
+
+def test_each_attempt_of_a_request_has_draws_of_its_own():
+    draws = Draws(scenario(clients=Clients(1, 1.0, Backoff(2)), faults=(Error(0.5),)), 0)
+    for drawn in (draws.service, draws.error, draws.delay[1:]):
+        assert len({tuple(column) for column in drawn}) == len(drawn)
 
 
 # Limits.
@@ -306,6 +349,21 @@ def test_nodes_that_do_not_share_a_store_let_through_so_many_times_more(shared, 
     assert len(run_once(limited, 0).admitted) == admitted
 
 
+def test_a_shared_store_that_goes_by_its_callers_clocks_is_fooled_by_their_skew():
+    """Half of the nodes are a minute ahead, in the next window: each change between the two begins a new count."""
+    admitted = {}
+    for clock in ("monotonic", "wall"):
+        limited = scenario(
+            rate=100,
+            limits=(LimitSpec("10/minute", "all", algorithm="fixed", nodes=2, clock=clock),),
+            server=Server(None, Deterministic(0.001)),
+            faults=(ClockSkew(60, share=0.5),),
+        )
+        admitted[clock] = len(run_once(limited, 0).admitted)
+    assert admitted["monotonic"] == 10
+    assert admitted["wall"] > 100
+
+
 @pytest.mark.parametrize(("fail", "share"), [("open", 1.0), ("closed", 0.0)])
 def test_without_its_store_a_limit_decides_as_it_was_told(fail, share):
     limited = scenario(
@@ -332,6 +390,14 @@ def test_a_closed_loop_has_at_most_one_request_of_each_user_under_way():
         order = np.argsort(run.t[mine])
         assert (run.t[mine][order][1:] >= run.end[mine][order][:-1]).all()
     assert set(run.ending) == {Ending.GOOD}
+
+
+def test_a_closed_loop_asks_as_much_in_its_last_second_as_before():
+    closed = Scenario(
+        "closed", 10, clients=ClosedLoop(1_000, think=Exponential(1.0)), server=Server(None, Deterministic(0.001))
+    )
+    t = np.asarray(run_once(closed, 0).t)
+    assert abs(int(np.count_nonzero(t >= 9 * SECOND)) - 1_000) < 5 * 1_000**0.5
 
 
 def test_a_closed_loop_may_send_more_than_one_block_of_draws():

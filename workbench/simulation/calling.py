@@ -74,6 +74,7 @@ class Callers:
         self.end: list[int] = [0] * len(self.t)
         self.attempts: list[int] = [0] * len(self.t)
         self.sent: list[int] = []
+        self._thoughts = 0  # think times drawn
         self._left = 0  # requests, or users of a closed loop, that are not at their end
 
     def begin(self) -> None:
@@ -113,9 +114,11 @@ class Callers:
 
     def _think(self, user: int) -> None:
         request = len(self.t)
-        if request >= self._draws.requests:
+        thought = self._thoughts  # not the request's number: whoever leaves has used one up as well
+        self._thoughts += 1
+        if thought >= self._draws.requests:
             self._draws.grow()
-        t_ns = self._engine.now_ns + self._draws.think[request]
+        t_ns = self._engine.now_ns + self._draws.think[thought]
         if t_ns >= self._until_ns:
             self._leave()
             return

@@ -95,6 +95,8 @@ def replay(
     if quota.algorithm == "approx":
         return _approx(*given, meter.period, hand)
     if quota.algorithm == "exact":
+        if cost is None and hand is None:
+            return _exact_by_one(times, codes, size, meter.capacity, meter.period)
         return _exact(*given, meter.period, hand)
     phases = np.zeros(0, dtype=np.int64)
     if quota.stagger:
@@ -196,13 +198,13 @@ def _fixed(
         own = window
         if len(phases) and now - begin >= period - phases[k]:
             own += 1
-        last, counted = states[k, 0], states[k, 1]
-        within = last >= own  # in this window, or in one of the future, which is taken as this one
-        used = counted if within else 0
+        within = states[k, 0] >= own  # in this window, or in one of the future, which is taken as this one
+        used = states[k, 1] if within else 0
         passes = units <= capacity - used
-        charged = passes & (units > 0)
-        states[k, 0] = own if within | charged else last
-        states[k, 1] = used + units if charged else counted
+        charged = units if passes else 0
+        if hand is None or within or charged:  # what is no longer of use may yet be, where a clock goes back
+            states[k, 0] = own
+            states[k, 1] = used + charged
         allowed[i] = passes | (units == 0)
         if hand is not None:
             _keep(hand, key[i], (states[k, 0] + 1) * period if states[k, 0] != _GONE else _GONE)
@@ -225,18 +227,38 @@ def _approx(t: Ints, key: Codes, cost: Ints | None, keys: int, capacity: int, pe
         if now < begin or now - begin >= period:
             window = now // period
             begin = window * period
-        last, older, newer = states[k, 0], states[k, 1], states[k, 2]
-        within = last >= window  # in this window, or in one of the future, which is taken as this one
-        previous = older if within else newer if last == window - 1 else 0
-        room = capacity - min(units, capacity) - (newer if within else 0)
+        last, newest = states[k, 0], states[k, 2]
+        within = last >= window
+        previous = states[k, 1] if within else newest if last == window - 1 else 0
+        current = newest if within else 0
+        room = capacity - current - min(units, capacity)
         passes = (previous * (period - now + begin) <= room * period) & (units <= capacity)
-        charged = passes & (units > 0)
-        states[k, 0] = window if within | charged else last
-        states[k, 1] = previous if charged else older
-        states[k, 2] = capacity - room if charged else newer
+        charged = units if passes else 0
+        if hand is None or within or charged:
+            states[k, 0] = window
+            states[k, 1] = previous
+            states[k, 2] = current + charged
         allowed[i] = passes | (units == 0)
         if hand is not None:
             _keep(hand, key[i], (states[k, 0] + 2) * period if states[k, 0] != _GONE else _GONE)
+    return allowed
+
+
+@_compiled
+def _exact_by_one(t: Ints, key: Codes, keys: int, capacity: int, period: int) -> Flags:
+    """Units one by one, and a clock that only goes forward: the oldest stamp alone decides, without a branch."""
+    rings = _rings(key, None, keys, capacity)
+    stamps = np.full(rings[-1, 1] if keys else 0, _GONE, np.int64)
+    allowed = np.empty(len(t), np.bool_)
+    for i in range(len(t)):
+        now, k = t[i], np.uint32(key[i])
+        place = np.uint64(rings[k, 2])
+        oldest = stamps[place]
+        passes = oldest <= now - period
+        stamps[place] = now if passes else oldest
+        after = rings[k, 2] + passes
+        rings[k, 2] = rings[k, 0] if after == rings[k, 1] else after
+        allowed[i] = passes
     return allowed
 
 

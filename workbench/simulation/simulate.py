@@ -159,9 +159,9 @@ class _World:
 
     def _turn(self, moment: int) -> None:
         """What holds changes."""
-        condition, before = self._faults.at(moment), self._station.condition
+        condition = self._faults.at(moment)
         self._station.condition = self._callers.condition = self._gateway.condition = condition
-        if condition.down and not before.down:
+        if condition.down:
             self._station.crash()
 
     def _look(self) -> None:
