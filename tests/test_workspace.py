@@ -87,9 +87,10 @@ def test_a_new_workspace_holds_the_starting_material(tmp_path, project, made):
         "notebooks",
         "policies",
         "reports",
+        "scenarios",
         MARKER,
     ]
-    for place in ("experiments", "policies"):
+    for place in ("experiments", "policies", "scenarios"):
         assert {path.name: path.read_bytes() for path in (folder / place).glob("*.yaml")} == {
             path.name: path.read_bytes() for path in (project / place).glob("*.yaml")
         }

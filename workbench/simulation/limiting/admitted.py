@@ -28,8 +28,8 @@ def over_seeds(values: Sequence[float] | npt.NDArray[np.float64]) -> Estimate:
 
     Raises ``InputError`` for fewer than two seeds.
 
-    >>> over_seeds([1.0, 2.0, 3.0])
-    Estimate(value=2.0, low=-0.48..., high=4.48...)
+    >>> [round(number, 2) for number in over_seeds([1.0, 2.0, 3.0])]
+    [2.0, -0.48, 4.48]
     """
     if len(values) < 2:
         raise InputError(f"an interval over seeds needs at least two of them, not {len(values)}")
