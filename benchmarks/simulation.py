@@ -26,6 +26,7 @@ from workbench.simulation import (
     Slow,
     run_once,
 )
+from workbench.simulation.des import run_compiled
 from workbench.simulation.kernels import replay
 from workbench.simulation.replay import decided
 from workbench.simulation.streams import Streams
@@ -36,6 +37,7 @@ __all__ = ["cases"]
 _KEYS = 10_000
 _ALGORITHMS: tuple[Algorithm, ...] = ("smooth", "fixed", "approx", "exact")
 _EVENT_TARGET = 1e6 / 500_000  # µs
+_COMPILED_TARGET = 1e6 / 5_000_000  # µs
 _DECISION_TARGET = 1e6 / 4_000_000  # µs
 _KERNEL_TARGET = 200_000_000  # a second, of GCRA
 _SLOW_SHARE = 100  # what is too slow for the whole trace is given this part of it, and scaled
@@ -43,13 +45,13 @@ _SLOW_SHARE = 100  # what is too slow for the whole trace is given this part of 
 
 def cases(folder: Path, scale: float) -> Iterator[Case]:  # noqa: ARG001 - all parts are called alike
     """All cases at ``scale`` (1 is full size)."""
-    yield _breakers(scale)
+    yield from _breakers(scale)
     yield from _queues(int(20_000 * scale))
     yield _recursion(int(2_000_000 * scale))
     yield from _limiters(int(5_000_000 * scale))
 
 
-def _breakers(scale: float) -> Case:
+def _breakers(scale: float) -> Iterator[Case]:
     from benchmarks import simulation_peers  # here and not above, as only this part needs these libraries
 
     storm = Scenario(
@@ -63,14 +65,30 @@ def _breakers(scale: float) -> Case:
     draws = Draws(storm, 0)
     events = run_once(storm, 0, trace=False, draws=draws).events
 
-    return Case(
+    def production() -> float:
+        return seconds(lambda: run_once(storm, 0, trace=False, draws=draws)) / events * 1e6
+
+    yield Case(
         "simulation: event, with the production breaker",
         f"{events:,} events",
         "µs",
-        lambda: seconds(lambda: run_once(storm, 0, trace=False, draws=draws)) / events * 1e6,
+        production,
         lambda: seconds(lambda: simulation_peers.bare_timeouts(events)) / events * 1e6,
         "SimPy, bare timeouts",
         target=_EVENT_TARGET,
+        records=1_000_000,
+    )
+    compiled = run_compiled(storm, 0, draws=draws)
+    if not np.array_equal(compiled.end, run_once(storm, 0, trace=False, draws=draws).end):
+        raise AssertionError("the compiled simulation gives requests other ends")
+    yield Case(
+        "simulation: event, compiled",
+        f"{compiled.events:,} events",
+        "µs",
+        lambda: seconds(lambda: run_compiled(storm, 0, draws=draws)) / compiled.events * 1e6,
+        production,
+        "the same with the production breaker",
+        target=_COMPILED_TARGET,
         records=1_000_000,
     )
 

@@ -21,6 +21,7 @@ SMALL = {
 @pytest.fixture
 def simulating(cli, workspace):
     """``simulating(content, *options)`` writes the file and runs the command."""
+
     def run(content, *options):
         text = content if isinstance(content, str) else yaml.safe_dump(content)
         (workspace.root / "one.yaml").write_text(text)

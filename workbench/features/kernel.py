@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from workbench.features.compiled import compiled
+from workbench.compiled import compiled
 from workbench.features.definitions import CAP_US, DAY_US, FEATURES, HOUR_US
 
 __all__ = ["NEVER", "grouped", "ip_users", "sweep"]

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from workbench.features.compiled import compiled
+from workbench.compiled import compiled
 
 __all__ = ["LEAF", "NODE", "structure", "walk", "walk_all"]
 

@@ -7,20 +7,19 @@ are one integer or a few for each key, in arrays. A trace whose clock goes back 
 store had forgotten by then: ``_walk`` follows its hand.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from workbench.compiled import compiled
 from workbench.errors import InputError
 from workbench.resilience.algorithms import algorithm_of, phase_of
 from workbench.resilience.quota import Quota
 
 __all__ = ["replay"]
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
@@ -32,14 +31,6 @@ _FEW: Final = 1 << 14  # as in workbench.resilience.stores.hand
 
 # The places in ``_Hand.at``.
 _DUE, _BEGIN_AT, _KEYS, _ORDERED, _TODO, _TURN = range(6)
-
-
-def _compiled(function: Function) -> Function:
-    try:
-        made: Any = numba.njit(function, cache=True, nogil=True, error_model="numpy")
-    except RuntimeError:  # no place on disk for the machine code
-        made = numba.njit(function, nogil=True, error_model="numpy")
-    return cast("Function", made)
 
 
 class _Hand(NamedTuple):
@@ -138,7 +129,7 @@ def _whole(what: str, given: npt.ArrayLike) -> npt.NDArray[Any]:
     return array
 
 
-@_compiled
+@compiled(error_model="numpy")
 def _goes_back(t: Ints) -> bool:
     back = 0
     for i in range(1, len(t)):
@@ -146,7 +137,7 @@ def _goes_back(t: Ints) -> bool:
     return back > 0
 
 
-@_compiled
+@compiled(error_model="numpy")
 def _smooth(
     t: Ints, key: Codes, cost: Ints | None, keys: int, capacity: int, interval: int, hand: _Hand | None
 ) -> Flags:
@@ -170,7 +161,7 @@ def _smooth(
     return allowed
 
 
-@_compiled
+@compiled(error_model="numpy")
 def _fixed(
     t: Ints,
     key: Codes,
@@ -211,7 +202,7 @@ def _fixed(
     return allowed
 
 
-@_compiled
+@compiled(error_model="numpy")
 def _approx(t: Ints, key: Codes, cost: Ints | None, keys: int, capacity: int, period: int, hand: _Hand | None) -> Flags:
     states = np.empty((keys, 3), np.int64)  # the window, the units in the one before, and those in it
     states[:, 0] = _GONE
@@ -244,7 +235,7 @@ def _approx(t: Ints, key: Codes, cost: Ints | None, keys: int, capacity: int, pe
     return allowed
 
 
-@_compiled
+@compiled(error_model="numpy")
 def _exact_by_one(t: Ints, key: Codes, keys: int, capacity: int, period: int) -> Flags:
     """Units one by one, and a clock that only goes forward: the oldest stamp alone decides, without a branch."""
     rings = _rings(key, None, keys, capacity)
@@ -262,7 +253,7 @@ def _exact_by_one(t: Ints, key: Codes, keys: int, capacity: int, period: int) ->
     return allowed
 
 
-@_compiled
+@compiled(error_model="numpy")
 def _exact(t: Ints, key: Codes, cost: Ints | None, keys: int, capacity: int, period: int, hand: _Hand | None) -> Flags:
     rings = _rings(key, cost, keys, capacity)  # begin, end, place of the oldest stamp, stamps
     stamps = np.empty(rings[-1, 1] if keys else 0, np.int64)
@@ -300,7 +291,7 @@ def _exact(t: Ints, key: Codes, cost: Ints | None, keys: int, capacity: int, per
     return allowed
 
 
-@_compiled
+@compiled(error_model="numpy")
 def _rings(key: Codes, cost: Ints | None, keys: int, capacity: int) -> Ints:
     """A ring for each key, as long as it can ever need: a row of begin, end, place of the oldest stamp, and stamps."""
     rings = np.zeros((keys, 4), np.int64)
@@ -315,7 +306,7 @@ def _rings(key: Codes, cost: Ints | None, keys: int, capacity: int) -> Ints:
     return rings
 
 
-@_compiled
+@compiled(error_model="numpy")
 def _walk(hand: _Hand, now: int, units: int, life: int) -> None:
     """What the store's hand does before a request is answered. One that only asks goes the long way, past it twice."""
     at = hand.at
@@ -338,7 +329,7 @@ def _walk(hand: _Hand, now: int, units: int, life: int) -> None:
                 at[_BEGIN_AT] = at[_KEYS] + max(_FEW, at[_KEYS] >> 2)
 
 
-@_compiled
+@compiled(error_model="numpy")
 def _list(hand: _Hand) -> None:
     """Put all keys on the hand's list, in the order in which they came."""
     at, listed = hand.at, 0
@@ -351,7 +342,7 @@ def _list(hand: _Hand) -> None:
     at[_ORDERED] = at[_TODO] = listed
 
 
-@_compiled
+@compiled(error_model="numpy")
 def _keep(hand: _Hand, k: int, expires: int) -> None:
     """Note until when a key's state matters; ``_GONE`` if it has none."""
     if expires == _GONE:
