@@ -164,7 +164,7 @@ def test_nothing_connects_anywhere(report: Path, browser: Browser, bait: Bait) -
 
 def becomes_true(page: Page, frame: Frame, condition: str) -> None:
     """``wait_for_function`` cannot: where no script may run, its timer does not either."""
-    for _ in range(100):
+    for _ in range(600):
         if frame.evaluate(condition):
             return
         page.wait_for_timeout(50)

@@ -12,6 +12,7 @@ are pseudonyms: certificates travel with every bundle and cannot be taken back.
 """
 
 import uuid
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -349,7 +350,9 @@ def _is_fit_for_everyone(certificate: x509.Certificate) -> bool:
 
 def _names(certificate: x509.Certificate, kind: x509.ObjectIdentifier) -> list[str]:
     try:
-        return [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(kind)]
+        with warnings.catch_warnings():  # of an attribute that is longer than it may be: what it says is judged here
+            warnings.simplefilter("ignore", UserWarning)
+            return [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(kind)]
     except ValueError as error:
         raise CertificateError(f"the name in {_shown(certificate)} cannot be read") from error
 
