@@ -1,7 +1,6 @@
 """Faults as data: what holds at each moment, how several combine, and the clocks of nodes."""
 
 import pytest
-from workbench.simulation.streams import Streams
 
 from workbench.clock import VirtualClock
 from workbench.errors import InputError
@@ -20,6 +19,7 @@ from workbench.simulation.faults import (
     Slow,
     StoreDown,
 )
+from workbench.simulation.streams import Streams
 from workbench.simulation.values import read
 
 SECOND = 1_000_000_000

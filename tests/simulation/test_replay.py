@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from scipy import stats
-from workbench.simulation.streams import Streams
 
 from workbench.errors import InputError, IntegrityError, NotFoundError
 from workbench.events import IngestOptions, ingest, load_mapping
 from workbench.events.dataset import name_dataset
 from workbench.resilience.quota import Quota
 from workbench.simulation.replay import Recording, decided, sensitivity, spread_stamps
+from workbench.simulation.streams import Streams
 from workbench.simulation.traffic import SOURCES, Keys, Poisson, Recorded, arrivals
 from workbench.simulation.values import read
 

@@ -9,11 +9,11 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from workbench.simulation.streams import Streams
 
 from workbench.errors import InputError
 from workbench.resilience.quota import Quota
 from workbench.simulation.replay import decided
+from workbench.simulation.streams import Streams
 from workbench.simulation.traffic import (
     SOURCES,
     BoundaryBurst,
