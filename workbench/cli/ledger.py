@@ -3,7 +3,6 @@
 import json as json_
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from workbench.evidence.entries import FIELDS
 from workbench.files import write_atomic
 from workbench.ledger import Ledger, open_ledger
 from workbench.lifecycle import audit
+from workbench.lifecycle.reading import moment_of
 
 __all__ = ["app"]
 
@@ -127,7 +127,7 @@ def as_of_command(
     json: JsonOption = False,
 ) -> None:
     """Show what held at a time: keys, people, runs, reports, what is ACTIVE, approvals."""
-    moment = _moment(date)
+    moment = moment_of(date)
     ledger = _ledger(context)
     size = ledger.as_of(moment)
     names = ("keys", "people", "runs", "reports", "states", "approvals")
@@ -156,16 +156,6 @@ def _champion_problems(custody: Custody) -> list[str]:
     from workbench.risk.lifecycle_kind import champion_problems
 
     return champion_problems(custody)
-
-
-def _moment(date: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(date)
-        if "T" not in date and ":" not in date:  # a day: its end
-            moment += timedelta(days=1, milliseconds=-1)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"{date!r} is not a date: expected one like 2026-05-03 or 2026-05-03T10:00Z") from error
 
 
 def _short(value: Any) -> str:
