@@ -11,6 +11,7 @@ from workbench.clock import SystemClock
 from workbench.errors import InputError, RateLimitedError
 from workbench.resilience.decision import NEVER, Decision
 from workbench.resilience.quota import Quota, quota_of
+from workbench.resilience.relaying import relayed
 from workbench.resilience.stores.memory import MemoryStore
 from workbench.resilience.stores.store import (
     AsyncStore,
@@ -244,24 +245,4 @@ def _generator(gate: _Gate, function: Callable[..., Any]) -> Callable[..., Gener
 
 
 def _async_generator(gate: _Gate, function: Callable[..., Any]) -> Callable[..., AsyncGenerator[Any, Any]]:
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        await gate.enter_awaited(args, kwargs)
-        source = function(*args, **kwargs)
-        try:  # what ``yield from`` does, for which there is no asynchronous form
-            step = source.__anext__()
-            while True:
-                item = await step
-                try:
-                    sent = yield item
-                except GeneratorExit:
-                    raise
-                except BaseException as error:
-                    step = source.athrow(error)
-                else:
-                    step = source.asend(sent)
-        except StopAsyncIteration:
-            pass
-        finally:
-            await source.aclose()
-
-    return wrapper
+    return relayed(function, enter=gate.enter_awaited, leave=lambda _entered, _error: None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from workbench.errors import InputError
 from workbench.resilience.breaker.outcome import Outcome
+from workbench.resilience.relaying import relayed
 
 if TYPE_CHECKING:
     from workbench.resilience.breaker.circuit import CircuitBreaker
@@ -97,29 +98,13 @@ def _generator(breaker: "CircuitBreaker", function: Callable[..., Any]) -> Calla
 def _async_generator(
     breaker: "CircuitBreaker", function: Callable[..., Any]
 ) -> Callable[..., AsyncGenerator[Any, Any]]:
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        token = breaker.acquire()
-        try:
-            source = function(*args, **kwargs)
-            try:  # what ``yield from`` does, for which there is no asynchronous form
-                step = source.__anext__()
-                while True:
-                    item = await step
-                    try:
-                        sent = yield item
-                    except GeneratorExit:
-                        raise
-                    except BaseException as error:
-                        step = source.athrow(error)
-                    else:
-                        step = source.asend(sent)
-            except StopAsyncIteration:
-                pass
-            finally:
-                await source.aclose()
-        except BaseException as error:
-            breaker._fail(token, error, 0)
-            raise
-        breaker.record(token, Outcome.SUCCESS, None, 0)
+    async def enter(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
+        return breaker.acquire()
 
-    return wrapper
+    def leave(token: Any, error: BaseException | None) -> None:
+        if error is None:
+            breaker.record(token, Outcome.SUCCESS, None, 0)
+        else:
+            breaker._fail(token, error, 0)
+
+    return relayed(function, enter=enter, leave=leave)
